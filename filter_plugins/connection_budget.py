@@ -1,0 +1,323 @@
+"""Filter connection_budget: can every tier open what the tier above it asks for, on every host, at the worst moment?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+# Ansible loads every filter file by itself, outside any package: what filters share must be put on the path.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "shared"))
+from host_share import SizingError, parse_size_mb, whole_number
+from pgbouncer_sizing import RESERVED, RESERVED_SLOTS
+
+DOCUMENTATION = r"""
+name: connection_budget
+short_description: The connection arithmetic of the whole fleet
+description:
+  - Clients that gunicorn and Celery can open fit into the PgBouncer of their host.
+  - All pools of all poolers together fit into C(max_connections) less the reserved slots of every database host, because any of them
+    may lead and reads fall back to the leader.
+  - C(max_connections) x C(work_mem) + C(shared_buffers) fit into the memory of every database host.
+  - Settings that a replica may not have lower than its leader are the same on all database hosts.
+options:
+  _input:
+    description:
+      - What will be rendered, overrides included. One dict per tier, host name to settings.
+      - C(app) (C(workers), C(threads)), C(celery) (C(concurrency)), C(pgbouncer) (as pgbouncer_sizing returns; further C(databases)
+        and C(users) with their own C(pool_size)), C(postgres) (as postgres_sizing returns, and C(memory_mb)).
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- vars:
+    budget: >-
+      {{ {'app': {'web1': {'workers': 17, 'threads': 2}},
+          'celery': {},
+          'pgbouncer': {'web1': {'max_client_conn': 1000, 'default_pool_size': 50, 'reserve_pool_size': 5,
+                                 'max_db_connections': 55, 'replica_pool_size': 25, 'replica_max_db_connections': 25}},
+          'postgres': {'db1': {'max_connections': 500, 'shared_buffers': '4096MB', 'work_mem': '16MB', 'memory_mb': 16384}}}
+         | connection_budget }}
+  ansible.builtin.assert:
+    that: budget.ok
+    fail_msg: "{{ budget.problems }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The sums, what does not fit, and what is left.
+  type: dict
+  contains:
+    ok: {description: Everything fits., type: bool}
+    rows: {description: "One sum per host: C(tier), C(host), C(what), C(count), C(limit), C(unit).", type: list}
+    problems: {description: "What does not fit, with the setting to change and a value that does fit.", type: list}
+    headroom: {description: "Least room left: C(clients), C(connections), C(memory_mb).", type: dict}
+"""
+
+WHO = "connection_budget"
+
+# A Django process holds one connection per thread and database alias: the default and the replica (Django documentation,
+# Databases, "Persistent connections": each thread maintains its own).
+ALIASES = 2
+# Celery: the parent process and the beat beside the pool's processes.
+CELERY_EXTRA = 2
+# PostgreSQL manual, 26.4.1: a hot standby does not start, or stops replay, where it has one of these lower than its primary.
+SAME_EVERYWHERE = (
+    "max_connections",
+    "max_worker_processes",
+    "max_wal_senders",
+    "max_prepared_transactions",
+    "max_locks_per_transaction",
+)
+WORK_MEM_MIN_KB = 64  # PostgreSQL manual, 19.4.1
+
+
+@dataclass
+class Budget:
+    """Rows and problems as they are found."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, tier: str, host: str, what: str, count: int, limit: int, unit: str = "connections") -> bool:
+        """One sum; true where it fits."""
+        self.rows.append({"tier": tier, "host": host, "what": what, "count": count, "limit": limit, "unit": unit})
+        return count <= limit
+
+    def headroom(self, tier: str) -> int | None:
+        """Least room left in one tier."""
+        rooms = [row["limit"] - row["count"] for row in self.rows if row["tier"] == tier]
+        return min(rooms) if rooms else None
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Server connections of one pooler to one database, all users together."""
+
+    database: str
+    size: int
+    reserve: int
+    users: int
+    cap: int
+
+    @property
+    def wanted(self) -> int:
+        """What the pools grow to when nothing caps them."""
+        return self.size + self.reserve * self.users
+
+    @property
+    def most(self) -> int:
+        """What the pools can really grow to."""
+        return min(self.wanted, self.cap) if self.cap else self.wanted
+
+
+def _tier(fleet: Any, name: str) -> dict[str, Mapping[str, Any]]:
+    tier = fleet.get(name, {}) if isinstance(fleet, Mapping) else None
+    if not isinstance(tier, Mapping) or not all(isinstance(settings, Mapping) for settings in tier.values()):
+        raise SizingError(f"{WHO}: {name} is {tier!r}, but must be a dict of host name to settings; see ansible-doc -t filter {WHO}")
+    return {str(host): settings for host, settings in tier.items()}
+
+
+def _number(host: str, settings: Mapping[str, Any], name: str, default: int | None = None, least: int = 0) -> int:
+    value = settings.get(name, default)
+    if value is None:
+        raise SizingError(f"{WHO}: {host} has no {name}, but it is part of the sum; pass the settings that will be rendered")
+    return whole_number(f"{WHO}: {host}", name, value, least)
+
+
+def pools_of(host: str, settings: Mapping[str, Any]) -> list[Pool]:
+    """Pools that one PgBouncer may open: one per database and user."""
+    size = _number(host, settings, "default_pool_size")
+    reserve = _number(host, settings, "reserve_pool_size", 0)
+    cap = _number(host, settings, "max_db_connections", 0)
+    replica_size = _number(host, settings, "replica_pool_size", size)
+    databases: dict[str, Mapping[str, Any]] = {
+        "leader": {},
+        "replica": {
+            "pool_size": replica_size,
+            "reserve_pool_size": 0,
+            "max_db_connections": settings.get("replica_max_db_connections", replica_size),
+        },
+        **(settings.get("databases") or {}),
+    }
+    users: Mapping[str, Mapping[str, Any]] = settings.get("users") or {"application": {}}
+    pools = []
+    for database, own in databases.items():
+        default = _number(host, own, "pool_size", size)
+        sizes = [_number(host, user or {}, "pool_size", default) for user in users.values()]
+        pools.append(
+            Pool(
+                database=database,
+                size=sum(sizes),
+                reserve=_number(host, own, "reserve_pool_size", reserve),
+                users=len(sizes),
+                cap=_number(host, own, "max_db_connections", cap),
+            )
+        )
+    return pools
+
+
+def pool_sum(settings: Mapping[str, Any], host: str) -> int:
+    """Connections one pooler may hold. A cap below the pool itself is an oversight (reported apart) and does not count as a limit."""
+    return sum(pool.wanted if pool.cap < pool.size else pool.most for pool in pools_of(host, settings))
+
+
+def check_clients(budget: Budget, fleet: Any, poolers: Mapping[str, Mapping[str, Any]]) -> None:
+    """What the processes of a host can open fits into the pooler of that host."""
+    opened: dict[str, list[tuple[str, int]]] = {}
+    for host, settings in _tier(fleet, "app").items():
+        workers = _number(host, settings, "workers", least=1)
+        threads = _number(host, settings, "threads", 1, least=1)
+        what = f"{workers} workers x {threads} threads x {ALIASES} databases"
+        opened.setdefault(host, []).append((what, workers * threads * ALIASES))
+    for host, settings in _tier(fleet, "celery").items():
+        processes = _number(host, settings, "concurrency", least=1)
+        what = f"({processes} processes + parent and beat) x {ALIASES} databases"
+        opened.setdefault(host, []).append((what, (processes + CELERY_EXTRA) * ALIASES))
+    for host, parts in opened.items():
+        what, count = " + ".join(text for text, _ in parts), sum(number for _, number in parts)
+        if host not in poolers:
+            budget.problems.append(
+                f"{WHO}: {host} opens {count} connections, but has no PgBouncer; list it in the poolers' hosts, or empty its group"
+            )
+            continue
+        limit = _number(host, poolers[host], "max_client_conn", least=1)
+        if not budget.add("clients", host, what, count, limit):
+            budget.problems.append(
+                f"{WHO}: {host} opens {what} = {count} connections, but its PgBouncer takes {limit} clients; "
+                f"raise pgbouncer_settings.max_client_conn to {count}"
+            )
+
+
+def check_poolers(budget: Budget, poolers: Mapping[str, Mapping[str, Any]]) -> None:
+    """No pool is larger than the cap of its own database: it would never be used, and nobody would know why."""
+    for host, settings in poolers.items():
+        for pool in pools_of(host, settings):
+            if pool.cap and pool.cap < pool.size:
+                setting = "replica_max_db_connections" if pool.database == "replica" else "max_db_connections"
+                budget.problems.append(
+                    f"{WHO}: {host} has a pool of {pool.size} for its {pool.database} database, but {setting} allows {pool.cap}; "
+                    f"raise pgbouncer_settings.{setting} to {pool.wanted} or lower the pool to {pool.cap}"
+                )
+
+
+def pool_limit(settings: Mapping[str, Any], host: str) -> int:
+    """Connections that the caps of one pooler allow; without a cap the pool itself is the limit."""
+    return sum(pool.cap or pool.wanted for pool in pools_of(host, settings))
+
+
+def reserved_slots(host: str, settings: Mapping[str, Any]) -> int:
+    """Slots that poolers must leave free on one database host."""
+    superusers = _number(host, settings, "superuser_reserved_connections", RESERVED_SLOTS["superuser_reserved_connections"])
+    others = RESERVED - RESERVED_SLOTS["superuser_reserved_connections"]
+    return superusers + _number(host, settings, "reserved_connections", 0) + others
+
+
+def pool_fix(poolers: Mapping[str, Mapping[str, Any]], total: int, limit: int, reserved: int) -> str:
+    """The setting that brings the sum below the limit, and its value."""
+    share = limit // len(poolers)
+    largest = max(_number(host, settings, "default_pool_size") for host, settings in poolers.items())
+    # What a pooler holds beside its leader pool, with every pool as large as the largest: then one value fits all.
+    uncapped = {"default_pool_size": largest, "max_db_connections": 0}
+    beside = max(pool_sum({**settings, **uncapped}, host) for host, settings in poolers.items()) - largest
+    plain = not any(settings.get("users") or settings.get("databases") for settings in poolers.values())
+    if plain and share - beside >= 1 and share - beside < largest:
+        return f"lower pgbouncer_settings.default_pool_size to {share - beside}"
+    return f"raise postgres_settings.max_connections to {total + reserved} or have fewer poolers"
+
+
+def describe_pools(poolers: Mapping[str, Mapping[str, Any]]) -> str:
+    """'6 poolers x 80' where they are alike, else every sum."""
+    sums = [pool_sum(settings, host) for host, settings in poolers.items()]
+    if len(set(sums)) == 1:
+        return f"{len(sums)} poolers x {sums[0]}"
+    return " + ".join(f"{host} {number}" for host, number in zip(poolers, sums, strict=True))
+
+
+def check_connections(budget: Budget, poolers: Mapping[str, Mapping[str, Any]], databases: Mapping[str, Mapping[str, Any]]) -> None:
+    """All pools together fit into every database host."""
+    for host, settings in poolers.items():
+        parts = " + ".join(f"{pool.database} {pool.wanted}" for pool in pools_of(host, settings))
+        budget.add("pools", host, parts, pool_sum(settings, host), pool_limit(settings, host))
+    total = sum(pool_sum(settings, host) for host, settings in poolers.items())
+    for host, settings in databases.items():
+        allowed = _number(host, settings, "max_connections", least=1)
+        reserved = reserved_slots(host, settings)
+        if not budget.add("connections", host, describe_pools(poolers), total, allowed - reserved):
+            budget.problems.append(
+                f"{WHO}: {describe_pools(poolers)} = {total} connections, but {host} allows {allowed - reserved} "
+                f"(max_connections {allowed} less {reserved} reserved); {pool_fix(poolers, total, allowed - reserved, reserved)}"
+            )
+
+
+def check_memory(budget: Budget, databases: Mapping[str, Mapping[str, Any]]) -> None:
+    """Every connection may sort at the same time."""
+    for host, settings in databases.items():
+        if "memory_mb" not in settings:
+            continue
+        memory = _number(host, settings, "memory_mb", least=1)
+        connections = _number(host, settings, "max_connections", least=1)
+        work_mem = parse_size_mb(f"{WHO}: {host}", "work_mem", settings.get("work_mem", "4MB"))
+        shared = parse_size_mb(f"{WHO}: {host}", "shared_buffers", settings.get("shared_buffers", "128MB"))
+        what = f"{connections} connections x {settings.get('work_mem', '4MB')} + {settings.get('shared_buffers', '128MB')} shared"
+        needed = -(-int((connections * work_mem + shared) * 1024) // 1024)
+        if not budget.add("memory", host, what, needed, memory, "MB"):
+            fix = memory_fix(memory, connections, work_mem, shared)
+            budget.problems.append(f"{WHO}: {what} = {needed} MB, but {host} has {memory} MB for PostgreSQL; {fix}")
+
+
+def memory_fix(memory: int, connections: int, work_mem: float, shared: float) -> str:
+    """The settings that bring the memory of one database host below its limit."""
+    fitting_kb = int((memory - shared) * 1024 / connections)
+    if fitting_kb >= 1024:
+        return f"lower postgres_settings.work_mem to {fitting_kb // 1024}MB"
+    if fitting_kb >= WORK_MEM_MIN_KB:
+        return f"lower postgres_settings.work_mem to {fitting_kb}kB"
+    fitting_connections = min(connections, max(1, int(memory / 2 / work_mem)))
+    return f"lower postgres_settings.shared_buffers to {memory // 4}MB and max_connections to {fitting_connections}"
+
+
+def check_equal(budget: Budget, databases: Mapping[str, Mapping[str, Any]]) -> None:
+    """A replica with a lower value refuses to start or stops replaying."""
+    for name in SAME_EVERYWHERE:
+        values = {host: settings[name] for host, settings in databases.items() if name in settings}
+        if len({str(value) for value in values.values()}) > 1:
+            found = ", ".join(f"{host} has {value}" for host, value in values.items())
+            budget.problems.append(
+                f"{WHO}: {name} must be the same on all database hosts, because any of them may lead, but {found}; "
+                f"set postgres_settings.{name} for the whole group to {max(values.values(), key=lambda v: whole_number(WHO, name, v, 0))}"
+            )
+
+
+def connection_budget(fleet: Any, **unknown: Any) -> dict[str, Any]:
+    """Every sum of the fleet."""
+    if unknown:
+        raise SizingError(f"{WHO}: unknown argument {', '.join(sorted(unknown))}; it takes the fleet only")
+    poolers, databases = _tier(fleet, "pgbouncer"), _tier(fleet, "postgres")
+    budget = Budget()
+    check_clients(budget, fleet, poolers)
+    check_poolers(budget, poolers)
+    check_connections(budget, poolers, databases)
+    check_memory(budget, databases)
+    check_equal(budget, databases)
+    return {
+        "ok": not budget.problems,
+        "rows": budget.rows,
+        "problems": budget.problems,
+        "headroom": {
+            "clients": budget.headroom("clients"),
+            "connections": budget.headroom("connections"),
+            "memory_mb": budget.headroom("memory"),
+        },
+    }
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"connection_budget": connection_budget}
