@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""Runs the stages of bin/test, prints the time of each, keeps the evidence of a failed one in test-output/."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+OUTPUT = PROJECT / "test-output"
+LAB = ["-i", "inventories/lab"]
+BASE_VERSION, NEXT_VERSION, WAVE = "1.0.0", "1.0.1", "1"
+
+Result = tuple[str, bool, float]
+
+
+class StageFailed(Exception):
+    """A step of a stage failed; the text says which and where its output is."""
+
+
+def step(name: str, *command: str, expect: str | None = None) -> str:
+    """Run one command with its output in test-output/NAME.log; StageFailed when it fails or `expect` does not match."""
+    log = OUTPUT / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}.log"
+    start = time.monotonic()
+    print(f"  {name} ...", flush=True)
+    environment = os.environ | {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
+    with log.open("w") as sink:
+        done = subprocess.run(command, cwd=PROJECT, stdout=sink, stderr=subprocess.STDOUT, check=False, env=environment)
+    text = log.read_text(errors="replace")
+    good = done.returncode == 0 and (expect is None or re.search(expect, text) is not None)
+    print(f"  {name}: {'ok' if good else 'FAILED'} after {time.monotonic() - start:.0f} s", flush=True)
+    if not good:
+        tail = "\n".join(text.splitlines()[-60:])
+        raise StageFailed(f"{name}: exit status {done.returncode}{'' if expect is None else f', expected {expect!r}'}; {log.relative_to(PROJECT)}:\n{tail}")
+    return text
+
+
+def lint() -> None:
+    step("yamllint", "yamllint", "--strict", ".")
+    step("ruff", "ruff", "check", ".")
+    step("ruff format", "ruff", "format", "--check", ".")
+    step("mypy", "mypy", "filter_plugins", "library", "scripts", "lab/hosts.py", "lab/image.py", "lab/lab.py", "tests/run.py")
+    step("ansible-lint", "ansible-lint", "--offline", "--strict")
+    step("syntax of prod", "ansible-playbook", "site.yml", "-i", "inventories/prod", "--syntax-check")
+    step("tasks of prod", "ansible-playbook", "site.yml", "-i", "inventories/prod", "--list-tasks")
+
+
+def unit() -> None:
+    text = step("pytest", "pytest", "-q", "-n", "2", "tests")
+    print("\n".join(text.splitlines()[-1:]))
+
+
+def roles(names: list[str]) -> None:
+    step("Docker engine", "bin/setup")
+    step("secrets of the lab", "bin/secrets", "inventories/lab")
+    for name in names or sorted(path.parent.name for path in PROJECT.glob("molecule/*/molecule.yml")):
+        step(f"molecule {name}", "molecule", "test", "-s", name)
+
+
+def unchanged(text: str, name: str) -> None:
+    """StageFailed unless every host of a recap has changed=0."""
+    recap = re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", text, re.MULTILINE)
+    busy = [f"{host} changed={count}" for host, count in recap if count != "0"]
+    if busy or not recap:
+        changed = re.findall(r"^TASK \[.*?\].*\n(?:(?!TASK|PLAY).*\n)*?changed: .*", text, re.MULTILINE)
+        raise StageFailed(f"{name} is not unchanged: {', '.join(busy) or 'no recap'}\n" + "\n".join(changed[:20]))
+
+
+def lab() -> None:
+    deploy = ["ansible-playbook", *LAB, "playbooks/deploy.yml", "-e"]
+    rollback = ["ansible-playbook", *LAB, "playbooks/rollback.yml", "-e"]
+    verify = ["ansible-playbook", *LAB, "playbooks/verify.yml"]
+    step("lab from nothing", "bin/lab", "reset")
+    unchanged(step("site.yml again", "ansible-playbook", *LAB, "site.yml"), "site.yml again")
+    unchanged(step("site.yml in check mode", "ansible-playbook", *LAB, "site.yml", "--check", "--diff"), "site.yml in check mode")
+    step(f"deploy {NEXT_VERSION}", *deploy, f"app_version={NEXT_VERSION}")
+    step(f"wave {WAVE}", "ansible-playbook", *LAB, "playbooks/rollout_wave.yml", "-e", f"wave={WAVE}")
+    step("roll back the wave", *rollback, "scope=wave", "-e", f"wave={WAVE}")
+    step("roll back the release", *rollback, "scope=release")
+    step("verify", *verify)
+    unchanged(step("site.yml after all", "ansible-playbook", *LAB, "site.yml"), "site.yml after all")
+
+
+def keep_evidence() -> None:
+    """Journals of the lab's hosts beside the logs of the steps."""
+    listing = subprocess.run(["docker", "ps", "--filter", "label=obcms.project", "--format", "{{.Names}}"], capture_output=True, text=True, check=False)
+    for name in listing.stdout.split():
+        journal = subprocess.run(["docker", "exec", name, "journalctl", "--no-pager", "-n", "2000"], capture_output=True, text=True, check=False)
+        (OUTPUT / f"journal-{name}.log").write_text(journal.stdout)
+    print(f"logs and journals: {OUTPUT.relative_to(PROJECT)}/")
+
+
+def run_stage(name: str, action: Callable[[], None]) -> Result:
+    print(f"== {name}", flush=True)
+    start = time.monotonic()
+    try:
+        action()
+        good = True
+    except StageFailed as failure:
+        print(failure, flush=True)
+        keep_evidence()
+        good = False
+    return name, good, time.monotonic() - start
+
+
+def main(argv: list[str]) -> int:
+    names = argv[1:] or ["lint", "unit", "lab"]
+    stages: dict[str, Callable[[], None]] = {"lint": lint, "unit": unit, "lab": lab, "roles": lambda: roles([])}
+    if names[0] == "roles":
+        chosen = {"roles": lambda: roles(names[1:])}
+    elif names == ["all"]:
+        chosen = {name: stages[name] for name in ("lint", "unit", "roles", "lab")}
+    elif unknown := [name for name in names if name not in stages]:
+        print(f"bin/test: unknown stage {unknown[0]}; stages: lint, unit, roles [NAME ...], lab, all", file=sys.stderr)
+        return 2
+    else:
+        chosen = {name: stages[name] for name in names}
+    shutil.rmtree(OUTPUT, ignore_errors=True)
+    OUTPUT.mkdir()
+    results: list[Result] = []
+    for name, action in chosen.items():
+        results.append(run_stage(name, action))
+        if not results[-1][1]:
+            break
+    print("\n" + "\n".join(f"{name:<6} {'passed' if good else 'FAILED':<7} {seconds / 60:5.1f} min" for name, good, seconds in results))
+    passed = sum(good for _, good, _ in results)
+    print(f"{passed} passed, {len(results) - passed} failed")
+    return 0 if passed == len(chosen) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
