@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import socket
+import time
+from datetime import timedelta
+
+from celery import shared_task
+from django.db.models import F
+from django.utils import timezone
+
+from .models import HeartBeat, TaskRun
+
+KEEP_HEART_BEATS = timedelta(days=1)
+
+
+@shared_task
+def run(task_run_id: str) -> str:
+    """Take the asked-for time and write down where; safe to run again after a lost worker."""
+    TaskRun.objects.filter(pk=task_run_id).update(
+        state=TaskRun.State.RUNNING,
+        starts=F("starts") + 1,
+        worker=socket.gethostname(),
+        started_at=timezone.now(),
+    )
+    seconds = TaskRun.objects.values_list("seconds", flat=True).get(pk=task_run_id)
+    time.sleep(seconds)
+    TaskRun.objects.filter(pk=task_run_id).update(state=TaskRun.State.DONE, finished_at=timezone.now())
+    return socket.gethostname()
+
+
+@shared_task(ignore_result=True)
+def heartbeat(beat_host: str) -> None:
+    HeartBeat.objects.create(beat_host=beat_host, worker_host=socket.gethostname())
+    HeartBeat.objects.filter(at__lt=timezone.now() - KEEP_HEART_BEATS).delete()
