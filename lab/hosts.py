@@ -28,7 +28,7 @@ import image
 from image import LabError, run
 
 LABEL = "obcms.project"
-TEST_RANGE = ipaddress.ip_network("198.18.0.0/15")
+TEST_RANGE = ipaddress.IPv4Network("198.18.0.0/15")
 STATE = Path(__file__).resolve().parent.parent / ".lab"
 KEY = STATE / "id_ed25519"
 # Starting a systemd container needs these two capabilities and none of the engine's system-call filters.
@@ -51,13 +51,14 @@ def taken_subnets() -> list[ipaddress.IPv4Network]:
     """Subnets of all networks that the engine has."""
     names = run("docker", "network", "ls", "--quiet").split()
     found = json.loads(run("docker", "network", "inspect", *names)) if names else []
-    return [ipaddress.ip_network(c["Subnet"]) for network in found for c in (network["IPAM"]["Config"] or []) if ":" not in c["Subnet"]]
+    subnets = [entry["Subnet"] for network in found for entry in network["IPAM"]["Config"] or []]
+    return [ipaddress.IPv4Network(subnet) for subnet in subnets if ":" not in subnet]
 
 
 def subnet_of(project: str) -> ipaddress.IPv4Network | None:
     """The project's subnet; None while it has no network."""
     done = subprocess.run(["docker", "network", "inspect", project], capture_output=True, text=True, check=False)
-    return ipaddress.ip_network(json.loads(done.stdout)[0]["IPAM"]["Config"][0]["Subnet"]) if done.returncode == 0 else None
+    return ipaddress.IPv4Network(json.loads(done.stdout)[0]["IPAM"]["Config"][0]["Subnet"]) if done.returncode == 0 else None
 
 
 def ensure_network(project: str, hosts: list[Host]) -> ipaddress.IPv4Network:
@@ -66,7 +67,7 @@ def ensure_network(project: str, hosts: list[Host]) -> ipaddress.IPv4Network:
     if present:
         return present
     if hosts[0].get("address"):
-        candidates = [ipaddress.ip_network(f"{hosts[0]['address']}/24", strict=False)]
+        candidates = [ipaddress.IPv4Network(f"{hosts[0]['address']}/24", strict=False)]
     else:
         candidates = list(TEST_RANGE.subnets(new_prefix=24))[1:]
     for _ in range(5):  # two scenarios may reach for the same subnet at the same moment
@@ -74,9 +75,8 @@ def ensure_network(project: str, hosts: list[Host]) -> ipaddress.IPv4Network:
         free = next((c for c in candidates if not any(c.overlaps(t) for t in taken)), None)
         if free is None:
             raise LabError(f"no free subnet for {project}: {candidates[0]} is taken by another network; `docker network ls` shows them")
-        made = subprocess.run(
-            ["docker", "network", "create", "--label", f"{LABEL}={project}", "--subnet", str(free), project], capture_output=True, text=True, check=False
-        )
+        create = ["docker", "network", "create", "--label", f"{LABEL}={project}", "--subnet", str(free), project]
+        made = subprocess.run(create, capture_output=True, text=True, check=False)
         if made.returncode == 0:
             return free
         time.sleep(1)
@@ -105,11 +105,12 @@ def start(project: str, name: str, host: Host, tag: str) -> None:
 def admit(project: str, name: str, address: str) -> None:
     """Wait until the host takes our key over SSH; LabError after 60 s. Its host key goes into known_hosts."""
     container = f"{project}-{name}"
-    authorise = "cat > /home/ops/.ssh/authorized_keys && chown ops: /home/ops/.ssh/authorized_keys && chmod 600 /home/ops/.ssh/authorized_keys"
+    authorise = ["docker", "exec", "-i", container, "install", "-m", "600", "-o", "ops", "/dev/stdin", "/home/ops/.ssh/authorized_keys"]
     public = KEY.with_suffix(".pub").read_text()
     for _ in range(120):
-        if subprocess.run(["docker", "exec", "-i", container, "sh", "-c", authorise], input=public, text=True, capture_output=True, check=False).returncode == 0:
-            keys = subprocess.run(["ssh-keyscan", "-T", "2", "-t", "ed25519", address], capture_output=True, text=True, check=False).stdout
+        if subprocess.run(authorise, input=public, text=True, capture_output=True, check=False).returncode == 0:
+            scan = ["ssh-keyscan", "-T", "2", "-t", "ed25519", address]
+            keys = subprocess.run(scan, capture_output=True, text=True, check=False).stdout
             if keys.strip():
                 remember(project, address, keys)
                 return

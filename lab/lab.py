@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """The lab: all hosts of inventories/lab as containers on this machine, provisioned and verified.
 
-    bin/lab [up]          set up, start the hosts, provision, verify, show where to look; goes on where it was interrupted
-    bin/lab down          remove the hosts and all they hold
-    bin/lab reset         down, then up
-    bin/lab status        the hosts and their state
-    bin/lab ssh HOST      a shell on a host (further words are run there)
+bin/lab [up]          set up, start the hosts, provision, verify, show where to look; goes on where it was interrupted
+bin/lab down          remove the hosts and all they hold
+bin/lab reset         down, then up
+bin/lab status        the hosts and their state
+bin/lab ssh HOST      a shell on a host (further words are run there)
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -79,6 +80,18 @@ def wanted_hosts() -> list[hosts.Host]:
     return found
 
 
+@functools.cache
+def wanted_hosts_cached() -> tuple[hosts.Host, ...]:
+    """wanted_hosts, read once: proofs ask many times."""
+    return tuple(wanted_hosts())
+
+
+@functools.cache
+def project_name_cached() -> str:
+    """project_name, read once."""
+    return project_name()
+
+
 def project_name() -> str:
     """Label of the lab's containers."""
     return str(next(iter(inventory()["_meta"]["hostvars"].values()))["lab_project"])
@@ -92,7 +105,11 @@ def play(title: str, *arguments: str) -> str:
     command = [str(BIN / "ansible-playbook"), "-i", str(INVENTORY), *arguments]
     environment = os.environ | {"ANSIBLE_FORCE_COLOR": "0", "PYTHONUNBUFFERED": "1"}
     tail: list[str] = []
-    with log.open("w") as sink, subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as process:
+    pipe = subprocess.PIPE
+    with (
+        log.open("w") as sink,
+        subprocess.Popen(command, cwd=PROJECT, stdout=pipe, stderr=subprocess.STDOUT, text=True, env=environment) as process,
+    ):
         for line in process.stdout or ():
             sink.write(line)
             sink.flush()
@@ -122,7 +139,7 @@ def start_hosts() -> str:
 
 
 def make_secrets() -> str | None:
-    return image.run(str(PROJECT / "bin" / "secrets"), str(INVENTORY)).strip().split(": ", 1)[-1][:60]
+    return str(image.run(str(PROJECT / "bin" / "secrets"), str(INVENTORY))).strip().split(": ", 1)[-1][:60]
 
 
 def provision() -> str:

@@ -37,7 +37,8 @@ def step(name: str, *command: str, expect: str | None = None) -> str:
     print(f"  {name}: {'ok' if good else 'FAILED'} after {time.monotonic() - start:.0f} s", flush=True)
     if not good:
         tail = "\n".join(text.splitlines()[-60:])
-        raise StageFailed(f"{name}: exit status {done.returncode}{'' if expect is None else f', expected {expect!r}'}; {log.relative_to(PROJECT)}:\n{tail}")
+        wanted = "" if expect is None else f", expected {expect!r}"
+        raise StageFailed(f"{name}: exit status {done.returncode}{wanted}; {log.relative_to(PROJECT)}:\n{tail}")
     return text
 
 
@@ -89,10 +90,12 @@ def lab() -> None:
 
 def keep_evidence() -> None:
     """Journals of the lab's hosts beside the logs of the steps."""
-    listing = subprocess.run(["docker", "ps", "--filter", "label=obcms.project", "--format", "{{.Names}}"], capture_output=True, text=True, check=False)
-    for name in listing.stdout.split():
-        journal = subprocess.run(["docker", "exec", name, "journalctl", "--no-pager", "-n", "2000"], capture_output=True, text=True, check=False)
-        (OUTPUT / f"journal-{name}.log").write_text(journal.stdout)
+
+    def output(*command: str) -> str:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+    for name in output("docker", "ps", "--filter", "label=obcms.project", "--format", "{{.Names}}").split():
+        (OUTPUT / f"journal-{name}.log").write_text(output("docker", "exec", name, "journalctl", "--no-pager", "-n", "2000"))
     print(f"logs and journals: {OUTPUT.relative_to(PROJECT)}/")
 
 

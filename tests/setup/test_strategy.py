@@ -1,0 +1,78 @@
+"""Strategy `swift`: Mitogen and the stock strategy give the same results."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+PLAYBOOK = """
+- hosts: all
+  gather_facts: false
+  become: false
+  tasks:
+    - name: A file, a notice, a loop
+      ansible.builtin.copy: {content: "{{ inventory_hostname }} {{ item }}\\n", dest: "{{ folder }}/{{ item }}", mode: "0640"}
+      loop: [one, two]
+      notify: Count
+    - name: A skipped task
+      ansible.builtin.command: /bin/false
+      when: item == 3
+      loop: [1, 2]
+    - name: A rescued failure
+      block:
+        - name: Fail
+          ansible.builtin.command: /bin/false
+          changed_when: false
+      rescue:
+        - name: Rescue
+          ansible.builtin.set_fact: {rescued: true}
+    - name: Once
+      ansible.builtin.command: "cat {{ folder }}/one"
+      register: read
+      changed_when: false
+      run_once: true
+    - name: What came out
+      ansible.builtin.copy: {content: "{{ [read.stdout, rescued] | to_json }}", dest: "{{ folder }}/result", mode: "0600"}
+  handlers:
+    - name: Count
+      ansible.builtin.copy: {content: counted, dest: "{{ folder }}/handler", mode: "0600"}
+"""
+
+
+def outcome(folder: Path, strategy: str) -> tuple[dict[str, object], dict[str, tuple[str, int]]]:
+    """Recap and files of one run of PLAYBOOK."""
+    files = folder / "files"
+    files.mkdir(parents=True)
+    (folder / "play.yml").write_text(PLAYBOOK)
+    environment = os.environ | {"OBCMS_STRATEGY": strategy, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
+    environment |= {"ANSIBLE_CACHE_PLUGIN": "memory", "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")}
+    command = ["ansible-playbook", "-i", "localhost,", "-c", "local", "-e", f"folder={files}", "-e", "ansible_python_interpreter=python3"]
+    done = subprocess.run([*command, str(folder / "play.yml")], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    recap = json.loads(done.stdout[done.stdout.index("{") :])["stats"]
+    return recap, {path.name: (path.read_text(), path.stat().st_mode) for path in files.iterdir()}
+
+
+def test_mitogen_and_linear_agree(tmp_path: Path) -> None:
+    pytest.importorskip("ansible_mitogen")
+    assert outcome(tmp_path / "mitogen", "") == outcome(tmp_path / "linear", "linear")
+
+
+def test_the_switch_chooses(tmp_path: Path) -> None:
+    probe = "import importlib.util as u; s = u.spec_from_file_location('swift', 'strategy_plugins/swift.py'); m = u.module_from_spec(s)"
+    for strategy, mitogen in (("", "True"), ("linear", "False")):
+        code = f"{probe}; s.loader.exec_module(m); print(any('mitogen' in b.__module__ for b in m.StrategyModule.__mro__))"
+        done = subprocess.run(
+            [str(PROJECT / ".venv/bin/python"), "-c", code],
+            cwd=PROJECT,
+            env=os.environ | {"OBCMS_STRATEGY": strategy},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout.strip() == mitogen, done.stderr
