@@ -195,14 +195,19 @@ def check_clients(budget: Budget, fleet: Any, poolers: Mapping[str, Mapping[str,
 
 def check_poolers(budget: Budget, poolers: Mapping[str, Mapping[str, Any]]) -> None:
     """No pool is larger than the cap of its own database: it would never be used, and nobody would know why."""
+    found: dict[tuple[Pool, str], list[str]] = {}
     for host, settings in poolers.items():
         for pool in pools_of(host, settings):
             if pool.cap and pool.cap < pool.size:
-                setting = "replica_max_db_connections" if pool.database == "replica" else "max_db_connections"
-                budget.problems.append(
-                    f"{WHO}: {host} has a pool of {pool.size} for its {pool.database} database, but {setting} allows {pool.cap}; "
-                    f"raise pgbouncer_settings.{setting} to {pool.wanted} or lower the pool to {pool.cap}"
-                )
+                prefix = "replica_" if pool.database == "replica" else ""
+                found.setdefault((pool, prefix), []).append(host)
+    for (pool, prefix), hosts in found.items():
+        cap, size = f"{prefix}max_db_connections", f"{prefix or 'default_'}pool_size"
+        budget.problems.append(
+            f"{WHO}: {enumerate_hosts(hosts)} {'have' if hosts[1:] else 'has'} a pool of {pool.size} for {'their' if hosts[1:] else 'its'} "
+            f"{pool.database} database, but {cap} allows {pool.cap}; "
+            f"raise pgbouncer_settings.{cap} to {pool.wanted} or lower {size} to {pool.cap}"
+        )
 
 
 def pool_limit(settings: Mapping[str, Any], host: str) -> int:
@@ -230,6 +235,11 @@ def pool_fix(poolers: Mapping[str, Mapping[str, Any]], total: int, limit: int, r
     return f"raise postgres_settings.max_connections to {total + reserved} or have fewer poolers"
 
 
+def enumerate_hosts(hosts: list[str]) -> str:
+    """'db1, db2 and db3'."""
+    return " and ".join([part for part in (", ".join(hosts[:-1]), hosts[-1]) if part])
+
+
 def describe_pools(poolers: Mapping[str, Mapping[str, Any]]) -> str:
     """'6 poolers x 80' where they are alike, else every sum."""
     sums = [pool_sum(settings, host) for host, settings in poolers.items()]
@@ -240,18 +250,24 @@ def describe_pools(poolers: Mapping[str, Mapping[str, Any]]) -> str:
 
 def check_connections(budget: Budget, poolers: Mapping[str, Mapping[str, Any]], databases: Mapping[str, Mapping[str, Any]]) -> None:
     """All pools together fit into every database host."""
+    if not poolers:
+        return
     for host, settings in poolers.items():
         parts = " + ".join(f"{pool.database} {pool.wanted}" for pool in pools_of(host, settings))
         budget.add("pools", host, parts, pool_sum(settings, host), pool_limit(settings, host))
     total = sum(pool_sum(settings, host) for host, settings in poolers.items())
+    too_small: dict[tuple[int, int], list[str]] = {}
     for host, settings in databases.items():
         allowed = _number(host, settings, "max_connections", least=1)
         reserved = reserved_slots(host, settings)
         if not budget.add("connections", host, describe_pools(poolers), total, allowed - reserved):
-            budget.problems.append(
-                f"{WHO}: {describe_pools(poolers)} = {total} connections, but {host} allows {allowed - reserved} "
-                f"(max_connections {allowed} less {reserved} reserved); {pool_fix(poolers, total, allowed - reserved, reserved)}"
-            )
+            too_small.setdefault((allowed, reserved), []).append(host)
+    for (allowed, reserved), hosts in too_small.items():
+        limit = allowed - reserved
+        budget.problems.append(
+            f"{WHO}: {describe_pools(poolers)} = {total} connections, but {enumerate_hosts(hosts)} {'allow' if hosts[1:] else 'allows'} {limit} "
+            f"(max_connections {allowed} less {reserved} reserved); {pool_fix(poolers, total, limit, reserved)}"
+        )
 
 
 def check_memory(budget: Budget, databases: Mapping[str, Mapping[str, Any]]) -> None:

@@ -1,0 +1,368 @@
+from __future__ import annotations
+
+import copy
+import re
+from typing import Any
+
+import pytest
+from fleets import HOSTS, default_fleet, host
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from celery_sizing import celery_sizing
+from connection_budget import connection_budget
+from gunicorn_sizing import gunicorn_sizing
+from host_share import SizingError
+
+WEB, WORKER, DATABASE = host(8, 8192), host(2, 2048), host(8, 16384)
+
+
+def reference_fleet() -> dict[str, dict[str, Any]]:
+    return default_fleet([DATABASE] * 3, [gunicorn_sizing(WEB, ["app"])] * 4, [celery_sizing(WORKER, ["celery"])] * 2)
+
+
+def changed(tier: str, **settings: Any) -> dict[str, dict[str, Any]]:
+    """The reference fleet with settings overridden for a whole tier."""
+    fleet = copy.deepcopy(reference_fleet())
+    for each in fleet[tier].values():
+        each.update(settings)
+    return fleet
+
+
+def changed_on(tier: str, name: str, **settings: Any) -> dict[str, dict[str, Any]]:
+    """The reference fleet with settings overridden on one host."""
+    fleet = copy.deepcopy(reference_fleet())
+    fleet[tier][name].update(settings)
+    return fleet
+
+
+def test_the_reference_fleet_fits() -> None:
+    budget = connection_budget(reference_fleet())
+    assert budget["ok"]
+    assert budget["problems"] == []
+    assert budget["headroom"] == {"clients": 932, "connections": 0, "memory_mb": 4288}
+    assert budget["rows"][0] == {
+        "tier": "clients",
+        "host": "web1",
+        "what": "17 workers x 2 threads x 2 databases",
+        "count": 68,
+        "limit": 1000,
+        "unit": "connections",
+    }
+    assert {
+        "tier": "clients",
+        "host": "worker2",
+        "what": "(4 processes + parent and beat) x 2 databases",
+        "count": 12,
+        "limit": 1000,
+        "unit": "connections",
+    } in budget["rows"]
+    assert {"tier": "pools", "host": "web4", "what": "leader 55 + replica 25", "count": 80, "limit": 80, "unit": "connections"} in budget["rows"]
+    assert {"tier": "connections", "host": "db3", "what": "6 poolers x 80", "count": 480, "limit": 480, "unit": "connections"} in budget["rows"]
+    assert budget["rows"][-1] == {
+        "tier": "memory",
+        "host": "db3",
+        "what": "500 connections x 16MB + 4096MB shared",
+        "count": 12096,
+        "limit": 16384,
+        "unit": "MB",
+    }
+    assert len(budget["rows"]) == 6 + 6 + 3 + 3
+
+
+def test_a_pool_that_does_not_fit_is_named_with_one_that_does() -> None:
+    fleet = changed("pgbouncer", default_pool_size=100, max_db_connections=0)
+    assert connection_budget(fleet)["problems"] == [
+        "connection_budget: 6 poolers x 130 = 780 connections, but db1, db2 and db3 allow 480 (max_connections 500 less 20 reserved); "
+        "lower pgbouncer_settings.default_pool_size to 50"
+    ]
+    assert connection_budget(changed("pgbouncer", default_pool_size=50, max_db_connections=0))["ok"]
+    assert not connection_budget(changed("pgbouncer", default_pool_size=51, max_db_connections=0))["ok"]
+
+
+def test_a_pool_above_its_cap_is_an_oversight() -> None:
+    problems = connection_budget(changed_on("pgbouncer", "web2", default_pool_size=60))["problems"]
+    assert (
+        "connection_budget: web2 has a pool of 60 for its leader database, but max_db_connections allows 55; "
+        "raise pgbouncer_settings.max_db_connections to 65 or lower default_pool_size to 55"
+    ) in problems
+    problems = connection_budget(changed_on("pgbouncer", "web2", replica_pool_size=26))["problems"]
+    assert problems[0] == (
+        "connection_budget: web2 has a pool of 26 for its replica database, but replica_max_db_connections allows 25; "
+        "raise pgbouncer_settings.replica_max_db_connections to 26 or lower replica_pool_size to 25"
+    )
+
+
+def test_poolers_that_differ_are_listed() -> None:
+    fleet = changed_on("pgbouncer", "web1", default_pool_size=90, max_db_connections=0)
+    assert connection_budget(fleet)["problems"] == [
+        "connection_budget: web1 120 + web2 80 + web3 80 + web4 80 + worker1 80 + worker2 80 = 520 connections, but db1, db2 and db3 allow 480 "
+        "(max_connections 500 less 20 reserved); lower pgbouncer_settings.default_pool_size to 50"
+    ]
+
+
+def test_every_user_has_pools_of_its_own() -> None:
+    fleet = changed("pgbouncer", users={"obcms_app": {}, "reports": {"pool_size": 10}}, max_db_connections=0)
+    budget = connection_budget(fleet)
+    # 50 + 10 and twice the reserve to the leader, 25 + 10 to the replicas but capped at 25, which is below the pools.
+    assert budget["rows"][6]["what"] == "leader 70 + replica 35"
+    assert any(
+        problem.startswith("connection_budget: 6 poolers x 105 = 630 connections, but db1, db2 and db3 allow 480")
+        and problem.endswith("raise postgres_settings.max_connections to 650 or have fewer poolers")
+        for problem in budget["problems"]
+    )
+
+
+def test_every_database_has_pools_of_its_own() -> None:
+    fleet = changed("pgbouncer", databases={"reports": {"pool_size": 8, "reserve_pool_size": 0, "max_db_connections": 0}})
+    budget = connection_budget(fleet)
+    assert budget["rows"][6]["what"] == "leader 55 + replica 25 + reports 8"
+    assert budget["rows"][6]["count"] == 88
+    assert not budget["ok"]
+
+
+def test_a_cap_holds_the_pools_of_several_users() -> None:
+    fleet = changed("pgbouncer", users={"a": {"pool_size": 30}, "b": {"pool_size": 25}}, replica_max_db_connections=55)
+    assert connection_budget(fleet)["rows"][6] == {
+        "tier": "pools",
+        "host": "web1",
+        "what": "leader 65 + replica 55",
+        "count": 110,
+        "limit": 110,
+        "unit": "connections",
+    }
+
+
+def test_clients_must_fit_into_the_pooler_of_their_host() -> None:
+    assert connection_budget(changed_on("pgbouncer", "web3", max_client_conn=67))["problems"] == [
+        "connection_budget: web3 opens 17 workers x 2 threads x 2 databases = 68 connections, but its PgBouncer takes 67 clients; "
+        "raise pgbouncer_settings.max_client_conn to 68"
+    ]
+    assert connection_budget(changed_on("pgbouncer", "web3", max_client_conn=68))["ok"]
+    assert connection_budget(changed_on("pgbouncer", "worker1", max_client_conn=11))["problems"] == [
+        "connection_budget: worker1 opens (4 processes + parent and beat) x 2 databases = 12 connections, but its PgBouncer takes 11 clients; "
+        "raise pgbouncer_settings.max_client_conn to 12"
+    ]
+
+
+def test_web_and_background_on_one_host_share_its_pooler() -> None:
+    fleet = reference_fleet()
+    fleet["celery"]["web1"] = {"concurrency": 4}
+    row = connection_budget(fleet)["rows"][0]
+    assert (row["what"], row["count"]) == ("17 workers x 2 threads x 2 databases + (4 processes + parent and beat) x 2 databases", 80)
+
+
+def test_a_host_without_pooler_is_named() -> None:
+    fleet = reference_fleet()
+    del fleet["pgbouncer"]["web2"]
+    assert connection_budget(fleet)["problems"] == [
+        "connection_budget: web2 opens 68 connections, but has no PgBouncer; list it in the poolers' hosts, or empty its group"
+    ]
+
+
+def test_connections_that_may_sort_must_fit_into_memory() -> None:
+    assert connection_budget(changed_on("postgres", "db2", work_mem="25MB"))["problems"] == [
+        "connection_budget: 500 connections x 25MB + 4096MB shared = 16596 MB, but db2 has 16384 MB for PostgreSQL; "
+        "lower postgres_settings.work_mem to 24MB"
+    ]
+    assert connection_budget(changed_on("postgres", "db2", work_mem="24MB"))["ok"]
+
+
+def test_memory_fix_goes_down_to_kilobytes_and_then_to_other_settings() -> None:
+    assert connection_budget(changed_on("postgres", "db1", shared_buffers="16000MB"))["problems"] == [
+        "connection_budget: 500 connections x 16MB + 16000MB shared = 24000 MB, but db1 has 16384 MB for PostgreSQL; "
+        "lower postgres_settings.work_mem to 786kB"
+    ]
+    assert connection_budget(changed_on("postgres", "db1", shared_buffers="20GB"))["problems"] == [
+        "connection_budget: 500 connections x 16MB + 20GB shared = 28480 MB, but db1 has 16384 MB for PostgreSQL; "
+        "lower postgres_settings.shared_buffers to 4096MB and max_connections to 500"
+    ]
+    assert connection_budget(changed_on("postgres", "db1", shared_buffers="16384MB", work_mem="64MB"))["problems"][0].endswith(
+        "lower postgres_settings.shared_buffers to 4096MB and max_connections to 128"
+    )
+
+
+def test_part_of_a_megabyte_counts() -> None:
+    fleet = changed("postgres", shared_buffers="4096MB", work_mem="25166kB")
+    assert connection_budget(fleet)["rows"][-1]["count"] == 16385
+    assert not connection_budget(fleet)["ok"]
+
+
+def test_memory_is_left_out_where_nobody_knows_it() -> None:
+    fleet = reference_fleet()
+    for each in fleet["postgres"].values():
+        del each["memory_mb"]
+    budget = connection_budget(fleet)
+    assert budget["ok"]
+    assert budget["headroom"]["memory_mb"] is None
+
+
+def test_postgresql_defaults_count_where_nothing_is_set() -> None:
+    fleet = {"postgres": {"db1": {"max_connections": 100, "memory_mb": 512}}}
+    assert connection_budget(fleet)["problems"] == [
+        "connection_budget: 100 connections x 4MB + 128MB shared = 528 MB, but db1 has 512 MB for PostgreSQL; lower postgres_settings.work_mem to 3MB"
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["max_connections", "max_worker_processes", "max_wal_senders", "max_prepared_transactions", "max_locks_per_transaction"]
+)
+def test_what_a_replica_may_not_have_lower_must_be_equal(name: str) -> None:
+    fleet = reference_fleet()
+    old = fleet["postgres"]["db1"][name]
+    fleet["postgres"]["db2"][name] = old + 1
+    assert (
+        f"connection_budget: {name} must be the same on all database hosts, because any of them may lead, but db1 has {old}, "
+        f"db2 has {old + 1}, db3 has {old}; set postgres_settings.{name} for the whole group to {old + 1}"
+    ) in connection_budget(fleet)["problems"]
+
+
+def test_numbers_as_text_are_equal_to_numbers() -> None:
+    assert connection_budget(changed_on("postgres", "db2", max_connections="500"))["ok"]
+
+
+def test_slots_reserved_by_settings_leave_fewer_for_poolers() -> None:
+    budget = connection_budget(changed("postgres", superuser_reserved_connections=5, reserved_connections=4))
+    assert budget["problems"] == [
+        "connection_budget: 6 poolers x 80 = 480 connections, but db1, db2 and db3 allow 474 (max_connections 500 less 26 reserved); "
+        "lower pgbouncer_settings.default_pool_size to 49"
+    ]
+
+
+def test_hosts_that_allow_different_numbers_are_told_apart() -> None:
+    fleet = changed_on("postgres", "db2", max_connections=400)
+    found = connection_budget(fleet)["problems"]
+    assert found[0] == (
+        "connection_budget: 6 poolers x 80 = 480 connections, but db2 allows 380 (max_connections 400 less 20 reserved); "
+        "lower pgbouncer_settings.default_pool_size to 33"
+    )
+    assert found[1].startswith("connection_budget: max_connections must be the same on all database hosts")
+
+
+def test_when_no_pool_can_be_small_enough_the_database_must_allow_more() -> None:
+    found = connection_budget(changed("postgres", max_connections=150))["problems"]
+    assert found[0].endswith("raise postgres_settings.max_connections to 500 or have fewer poolers")
+
+
+@pytest.mark.parametrize(
+    ("fleet", "message"),
+    [
+        (
+            {"app": {"web1": {"threads": 2}}},
+            "connection_budget: web1 has no workers, but it is part of the sum; pass the settings that will be rendered",
+        ),
+        (
+            {"app": {"web1": {"workers": "many"}}},
+            "connection_budget: web1: workers is 'many', but must be a whole number of 1 or more; correct it",
+        ),
+        (
+            {"celery": {"w": {"concurrency": 0}}},
+            "connection_budget: w: concurrency is 0, but must be a whole number of 1 or more; correct it",
+        ),
+        (
+            {"pgbouncer": {"w": {"default_pool_size": -1}}},
+            "connection_budget: w: default_pool_size is -1, but must be a whole number of 0 or more; correct it",
+        ),
+        (
+            {"postgres": {"db1": {"max_connections": 9, "memory_mb": 512, "work_mem": "much"}}},
+            "connection_budget: db1: work_mem is 'much', but must be a number with kB, MB, GB or TB; write it like 4096MB",
+        ),
+        (
+            {"postgres": ["db1"]},
+            "connection_budget: postgres is ['db1'], but must be a dict of host name to settings; see ansible-doc -t filter connection_budget",
+        ),
+        (
+            {"postgres": {"db1": 5}},
+            "connection_budget: postgres is {'db1': 5}, but must be a dict of host name to settings; see ansible-doc -t filter connection_budget",
+        ),
+        (
+            None,
+            "connection_budget: pgbouncer is None, but must be a dict of host name to settings; see ansible-doc -t filter connection_budget",
+        ),
+    ],
+)
+def test_wrong_input_gives_one_message(fleet: Any, message: str) -> None:
+    with pytest.raises(SizingError) as raised:
+        connection_budget(fleet)
+    assert str(raised.value) == message
+
+
+def test_unknown_arguments_are_refused() -> None:
+    with pytest.raises(SizingError, match="unknown argument strict; it takes the fleet only"):
+        connection_budget({}, strict=True)
+
+
+def test_an_empty_fleet_has_nothing_to_say() -> None:
+    assert connection_budget({}) == {
+        "ok": True,
+        "rows": [],
+        "problems": [],
+        "headroom": {"clients": None, "connections": None, "memory_mb": None},
+    }
+
+
+FLEETS = st.builds(
+    default_fleet,
+    st.lists(HOSTS, min_size=1, max_size=5),
+    st.lists(HOSTS.map(lambda each: gunicorn_sizing(each, ["app"])), min_size=1, max_size=64),
+    st.lists(HOSTS.map(lambda each: celery_sizing(each, ["celery"])), min_size=0, max_size=9),
+)
+
+
+@given(FLEETS)
+def test_every_default_fleet_fits(fleet: dict[str, dict[str, Any]]) -> None:
+    budget = connection_budget(fleet)
+    assert budget["problems"] == []
+    assert all(room >= 0 for room in budget["headroom"].values())
+
+
+@given(FLEETS, st.data())
+def test_every_way_to_break_it_is_caught(fleet: dict[str, dict[str, Any]], data: st.DataObject) -> None:
+    tier, setting = data.draw(
+        st.sampled_from(
+            [
+                ("pgbouncer", "default_pool_size"),
+                ("pgbouncer", "replica_pool_size"),
+                ("pgbouncer", "max_client_conn"),
+                ("postgres", "max_connections"),
+                ("postgres", "work_mem"),
+                ("postgres", "max_worker_processes"),
+            ]
+        )
+    )
+    name = data.draw(st.sampled_from(sorted(fleet[tier])))
+    if setting == "max_client_conn":
+        fleet[tier][name][setting] = 3
+    elif setting == "max_connections":
+        fleet[tier][name][setting] = 21
+    elif setting == "work_mem":
+        fleet[tier][name][setting] = f"{fleet[tier][name]['memory_mb']}MB"
+    elif setting == "max_worker_processes":
+        fleet[tier][name][setting] += 1
+        fleet[tier].setdefault("db_other", {**fleet[tier][name], "max_worker_processes": 1})
+    else:
+        fleet[tier][name][setting] = 481
+    problems = connection_budget(fleet)["problems"]
+    assert problems
+    assert any(setting in problem for problem in problems)
+
+
+@settings(max_examples=100)
+@given(FLEETS, st.integers(1, 900), st.booleans())
+def test_the_value_that_is_named_does_fit(fleet: dict[str, dict[str, Any]], pool: int, capped: bool) -> None:
+    for each in fleet["pgbouncer"].values():
+        each.update(default_pool_size=pool, max_db_connections=each["max_db_connections"] if capped else 0)
+    for problem in connection_budget(fleet)["problems"]:
+        repaired = copy.deepcopy(fleet)
+        lower = re.search(r"lower pgbouncer_settings.default_pool_size to (\d+)$", problem)
+        higher = re.search(r"raise postgres_settings.max_connections to (\d+)", problem)
+        if lower:
+            for each in repaired["pgbouncer"].values():
+                each["default_pool_size"] = int(lower.group(1))
+        elif higher:
+            for each in repaired["postgres"].values():
+                each.update(max_connections=int(higher.group(1)), work_mem="64kB")
+        else:
+            continue
+        again = connection_budget(repaired)["problems"]
+        assert not [each for each in again if "poolers" in each or "connections, but db" in each]
