@@ -54,6 +54,7 @@ reason: {description: Why. Empty when it is not due., returned: always, type: st
 library: {description: Whether the host has the Python library., returned: always, type: bool}
 directory: {description: Whether the directory is there with the right mode., returned: always, type: bool}
 trusted: {description: Whether ca.crt holds what it must., returned: always, type: bool}
+moved: {description: Whether ca.crt is there and holds other authorities than it must., returned: always, type: bool}
 days_left: {description: Days until the end., returned: when there is a certificate, type: int}
 """
 
@@ -77,19 +78,19 @@ def fault(certificate: Any, authority: Any, wanted: dict[str, Any], now: datetim
         return "it is signed by another authority"
     names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     if [n.value for n in names] != [wanted["common_name"]]:
-        return "its common name is not %s" % wanted["common_name"]
+        return "its common name is not {}".format(wanted["common_name"])
     try:
         alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return "it carries no names"
     if set(alternative.get_values_for_type(x509.DNSName)) != set(wanted["dns"]):
-        return "its DNS names are not %s" % ", ".join(wanted["dns"])
+        return "its DNS names are not {}".format(", ".join(wanted["dns"]))
     if set(alternative.get_values_for_type(x509.IPAddress)) != {ipaddress.ip_address(a) for a in wanted["ip"]}:
-        return "its addresses are not %s" % ", ".join(wanted["ip"])
+        return "its addresses are not {}".format(", ".join(wanted["ip"]))
     if certificate.not_valid_before_utc > now:
-        return "it is not valid before %s" % certificate.not_valid_before_utc
+        return f"it is not valid before {certificate.not_valid_before_utc}"
     left = (certificate.not_valid_after_utc - now).days
-    return "%d days are left, fewer than %d" % (left, wanted["renew_days"]) if left < wanted["renew_days"] else ""
+    return f"{left} days are left, fewer than {wanted['renew_days']}" if left < wanted["renew_days"] else ""
 
 
 def look(wanted: dict[str, Any], now: datetime.datetime) -> dict[str, Any]:
@@ -99,6 +100,7 @@ def look(wanted: dict[str, Any], now: datetime.datetime) -> dict[str, Any]:
     state: dict[str, Any] = {"due": True, "library": True, "reason": ""}
     state["directory"] = owned(directory, "root", "root", 0o755)
     state["trusted"] = owned(trust_path, "root", "root", 0o644) and trust_path.read_text().split() == wanted["trust"].split()
+    state["moved"] = trust_path.exists() and trust_path.read_text().split() != wanted["trust"].split()
     try:
         from cryptography import x509
         from cryptography.hazmat.primitives import serialization
@@ -108,7 +110,7 @@ def look(wanted: dict[str, Any], now: datetime.datetime) -> dict[str, Any]:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
         key = serialization.load_pem_private_key(key_path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError) as error:
-        return {**state, "reason": "no usable pair of certificate and key: %s" % error}
+        return {**state, "reason": f"no usable pair of certificate and key: {error}"}
     authority = x509.load_pem_x509_certificate(wanted["authority"].encode())
     state["days_left"] = (certificate.not_valid_after_utc - now).days
     if key.public_key() != certificate.public_key():
