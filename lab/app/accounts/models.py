@@ -15,9 +15,10 @@ from django.utils.crypto import salted_hmac
 
 class OrganisationQuerySet(models.QuerySet["Organisation"]):
     def with_counts(self) -> OrganisationQuerySet:
+        people = ~Q(users__role=User.Role.SERVICE)
         return self.annotate(
-            user_count=Count("users"),
-            logged_in_count=Count("users", filter=Q(users__last_login__isnull=False)),
+            user_count=Count("users", filter=people),
+            logged_in_count=Count("users", filter=people & Q(users__last_login__isnull=False)),
         ).order_by("code")
 
 
@@ -72,6 +73,10 @@ class User(AbstractUser):
         ADMIN = "admin"
         STAFF = "staff"
         VIEWER = "viewer"
+        # Accounts of the platform itself (smoke tests, proofs); they count nowhere as users.
+        SERVICE = "service"
+
+    IMPORTABLE_ROLES = (Role.ADMIN.value, Role.STAFF.value, Role.VIEWER.value)
 
     class WelcomeMail(models.TextChoices):
         NONE = "none"
@@ -79,6 +84,7 @@ class User(AbstractUser):
         # whether the mail went out, and it must not go out twice.
         SENDING = "sending"
         SENT = "sent"
+        IN_FILE = "in-file"
 
     organisation = models.ForeignKey(Organisation, null=True, blank=True, on_delete=models.PROTECT, related_name="users")
     role = models.CharField(max_length=20, choices=Role.choices, default=Role.STAFF)

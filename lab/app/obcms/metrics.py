@@ -95,7 +95,7 @@ class FleetCollector:
             labels=["organisation"],
         )
         try:
-            found = asker.begin("metrics", self._organisations).result(DATABASE_SECONDS)
+            found, beat = asker.begin("metrics", self._look).result(DATABASE_SECONDS)
         except (DatabaseError, FutureTimeout) as error:
             log.warning("metrics: the database gave no answer: %s", type(error).__name__)
             return
@@ -105,12 +105,17 @@ class FleetCollector:
             users.add_metric([row.code], row.user_count)
             logged_in.add_metric([row.code], row.logged_in_count)
         yield from (organisations, users, logged_in)
+        yield GaugeMetricFamily("obcms_beat_ticks", "Ticks of the beat within two minutes.", beat["ticks"])
+        yield GaugeMetricFamily("obcms_beat_ticks_too_close", "Ticks that a second beat must have sent.", beat["too_close"])
+        if beat["age_seconds"] is not None:
+            yield GaugeMetricFamily("obcms_beat_age_seconds", "Time since the latest tick.", beat["age_seconds"])
 
     @staticmethod
-    def _organisations() -> list[Any]:
+    def _look() -> tuple[list[Any], dict[str, Any]]:
         from accounts.models import Organisation
+        from work.beat import beat_state
 
-        return list(Organisation.objects.with_counts())
+        return list(Organisation.objects.with_counts()), beat_state()
 
 
 _fleet = FleetCollector()

@@ -66,6 +66,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "accounts",
     "work",
+    "onboarding",
 ]
 MIDDLEWARE = [
     "obcms.probes.ProbeMiddleware",

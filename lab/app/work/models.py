@@ -95,8 +95,11 @@ class TaskRun(TenantModel):
 
 
 class HeartBeat(models.Model):
-    """A row for each tick of the beat: two for one quarter minute would mean two beats."""
+    """A row for each tick of the beat: two within one quarter minute would mean two beats."""
 
-    at = models.DateTimeField(auto_now_add=True, db_index=True)
+    # The task's own id: a tick that a second worker runs again is still one tick.
+    id = models.UUIDField(primary_key=True)
+    sent_at = models.DateTimeField(db_index=True)
+    done_at = models.DateTimeField(auto_now=True)
     beat_host = models.CharField(max_length=200)
     worker_host = models.CharField(max_length=200)

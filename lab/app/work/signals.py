@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import redis
@@ -51,6 +52,12 @@ def worker_lives(sender: Any, **kwargs: Any) -> None:
 @signals.worker_shutdown.connect
 def worker_ends(sender: Any, **kwargs: Any) -> None:
     _tell(("ZREM", WORKERS_KEY, sender.hostname))
+
+
+@signals.before_task_publish.connect
+def stamp(headers: dict[str, Any], **kwargs: Any) -> None:
+    """The time of sending; a task's own start says nothing about the rhythm of the beat."""
+    headers["sent_at"] = datetime.now(UTC).isoformat()
 
 
 def _count(state: str) -> None:

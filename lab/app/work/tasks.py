@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import socket
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from celery import shared_task
+from celery import Task, shared_task
 from django.db.models import F
 from django.utils import timezone
 
@@ -28,7 +28,11 @@ def run(task_run_id: str) -> str:
     return socket.gethostname()
 
 
-@shared_task(ignore_result=True)
-def heartbeat(beat_host: str) -> None:
-    HeartBeat.objects.create(beat_host=beat_host, worker_host=socket.gethostname())
-    HeartBeat.objects.filter(at__lt=timezone.now() - KEEP_HEART_BEATS).delete()
+@shared_task(bind=True, ignore_result=True)
+def heartbeat(self: Task, beat_host: str) -> None:
+    sent_at = datetime.fromisoformat(self.request.get("sent_at") or timezone.now().isoformat())
+    HeartBeat.objects.update_or_create(
+        pk=self.request.id,
+        defaults={"sent_at": sent_at, "beat_host": beat_host, "worker_host": socket.gethostname()},
+    )
+    HeartBeat.objects.filter(sent_at__lt=timezone.now() - KEEP_HEART_BEATS).delete()

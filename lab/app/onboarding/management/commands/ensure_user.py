@@ -10,8 +10,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from accounts.answers import add_json_option, give_answer
 from accounts.models import Organisation, User
+from onboarding.answers import add_json_option, give_answer
 
 
 class Command(BaseCommand):
