@@ -46,6 +46,8 @@ PASSWORDS = (
     "redis_sentinel_password",
     "redis_replica_password",
     "redis_exporter_password",
+    "redis_check_password",
+    "redis_admin_password",
     "app_metrics_token",
     "grafana_admin_password",
     "backup_cipher_password",
