@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import csv
+import smtplib
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+AIDA = "MOH,Aida Sali,aida@example.org,aida,admin"
+BEN = "MOH,Ben Kulo,ben@example.org,ben,staff"
+CORA = "MOLE,Cora Mang,cora@example.org,cora,viewer"
+
+
+def onboard(command: Any, users: Path, *more: str) -> dict[str, Any]:
+    return command("onboard_moa", "MOH", "--name", "Ministry of Health", "--wave", "1", "--users", str(users), *more)  # type: ignore[no-any-return]
+
+
+def passwords_in(path: Path) -> dict[str, str]:
+    with path.open(newline="") as stream:
+        return {row["username"]: row["password"] for row in csv.DictReader(stream)}
+
+
+@pytest.fixture
+def password_file(tmp_path: Path) -> Path:
+    return tmp_path / "passwords.csv"
+
+
+def test_onboarding_twice_changes_nothing(command: Any, user_list: Any, password_file: Path) -> None:
+    users = user_list(AIDA, BEN, CORA)
+    first = onboard(command, users, "--password-file", str(password_file))
+    before = password_file.read_bytes()
+    second = onboard(command, users, "--password-file", str(password_file))
+    assert first["users"] == {"created": 2, "updated": 0, "unchanged": 0}
+    assert (first["changed"], second["changed"]) == (True, False)
+    assert second["users"] == {"created": 0, "updated": 0, "unchanged": 2}
+    assert password_file.read_bytes() == before
+
+
+def test_passwords_are_in_the_file_and_nowhere_else(command: Any, user_list: Any, password_file: Path, capfd: Any) -> None:
+    answer = onboard(command, user_list(AIDA, BEN), "--password-file", str(password_file))
+    passwords = passwords_in(password_file)
+    assert set(passwords) == {"aida", "ben"}
+    assert stat.S_IMODE(password_file.stat().st_mode) == 0o600
+    seen = str(answer) + "".join(capfd.readouterr())
+    assert not [word for word in passwords.values() if word in seen]
+
+
+def test_a_one_time_password_opens_the_password_page_only(command: Any, user_list: Any, password_file: Path, client: Any) -> None:
+    onboard(command, user_list(AIDA), "--password-file", str(password_file))
+    old, new = passwords_in(password_file)["aida"], "an-own-long-phrase"
+    assert client.login(username="aida", password=old)
+    assert client.get("/")["Location"] == "/password/"
+    assert client.get("/api/me/").status_code == 403
+    form = {"old_password": old, "new_password1": new, "new_password2": new}
+    assert client.post("/password/", form)["Location"] == "/"
+    assert client.get("/").status_code == 200
+
+
+def test_a_second_list_adds_to_the_password_file(command: Any, user_list: Any, password_file: Path) -> None:
+    onboard(command, user_list(AIDA), "--password-file", str(password_file))
+    first = passwords_in(password_file)["aida"]
+    onboard(command, user_list(AIDA, BEN), "--password-file", str(password_file))
+    assert passwords_in(password_file).keys() == {"aida", "ben"}
+    assert passwords_in(password_file)["aida"] == first
+
+
+def test_a_corrected_list_corrects_the_users(command: Any, user_list: Any, password_file: Path) -> None:
+    from accounts.models import User
+
+    onboard(command, user_list(AIDA), "--password-file", str(password_file))
+    answer = onboard(command, user_list(AIDA.replace("admin", "viewer")), "--password-file", str(password_file))
+    assert answer["users"]["updated"] == 1
+    assert User.objects.get(username="aida").role == "viewer"
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([AIDA, AIDA], "username aida occurs 2 times"),
+        ([AIDA, BEN.replace("ben@", "aida@")], "email aida@example.org occurs 2 times"),
+        ([AIDA.replace("admin", "king")], "line 2: role 'king' is unknown"),
+        ([AIDA.replace("admin", "service")], "role 'service' is unknown"),
+        ([AIDA.replace("aida@example.org", "aida")], "email 'aida' is not valid"),
+        ([AIDA.replace(",aida,", ",,")], "line 2: username is empty"),
+        ([AIDA + ",extra"], "line 2 has 6 columns"),
+        ([CORA], "has no user of MOH"),
+    ],
+)
+def test_a_bad_list_is_refused_whole(command: Any, user_list: Any, password_file: Path, lines: list[str], message: str) -> None:
+    from django.core.management import CommandError
+
+    from accounts.models import Organisation, User
+
+    with pytest.raises(CommandError, match=message):
+        onboard(command, user_list(*lines), "--password-file", str(password_file))
+    assert not Organisation.objects.exists()
+    assert not User.objects.exists()
+    assert not password_file.exists()
+
+
+def test_headings_as_people_write_them(command: Any, user_list: Any, password_file: Path) -> None:
+    users = user_list(AIDA, header="\ufeffOrganisation code,Full name,E-mail,Username,Role")
+    assert onboard(command, users, "--password-file", str(password_file))["users"]["created"] == 1
+
+
+def test_a_username_of_another_organisation_is_refused(command: Any, user_list: Any, password_file: Path, member: Any) -> None:
+    from django.core.management import CommandError
+
+    from accounts.models import Organisation
+
+    member("aida", "MOLE")
+    with pytest.raises(CommandError, match=r"aida \(MOLE\)"):
+        onboard(command, user_list(AIDA), "--password-file", str(password_file))
+    assert not Organisation.objects.filter(code="MOH").exists()
+
+
+def test_passwords_that_reach_nobody_are_refused(command: Any, user_list: Any) -> None:
+    from django.core.management import CommandError
+
+    with pytest.raises(CommandError, match="--password-file FILE or --mail"):
+        onboard(command, user_list(AIDA))
+
+
+def test_a_new_organisation_needs_a_name_and_a_sound_code(command: Any) -> None:
+    from django.core.management import CommandError
+
+    with pytest.raises(CommandError, match="MOH is new and needs --name"):
+        command("onboard_moa", "MOH")
+    with pytest.raises(CommandError, match="mo h"):
+        command("onboard_moa", "mo h", "--name", "x")
+
+
+def test_a_mail_goes_out_once(command: Any, user_list: Any, client: Any) -> None:
+    from django.core import mail
+
+    users = user_list(AIDA, BEN)
+    assert onboard(command, users, "--mail")["mails"]["sent"] == 2
+    assert onboard(command, users, "--mail")["changed"] is False
+    assert sorted(message.to[0] for message in mail.outbox) == ["aida@example.org", "ben@example.org"]
+    text = next(message.body for message in mail.outbox if message.to == ["aida@example.org"])
+    password = text.split("password")[1].split()[0]
+    assert client.login(username="aida", password=password)
+
+
+def test_a_mail_that_was_refused_is_sent_by_the_next_run(command: Any, user_list: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from django.core import mail
+    from django.core.mail import EmailMessage
+    from django.core.management import CommandError
+
+    def refuse(self: Any) -> int:
+        raise smtplib.SMTPRecipientsRefused({})
+
+    users = user_list(AIDA)
+    with monkeypatch.context() as patched:
+        patched.setattr(EmailMessage, "send", refuse)
+        with pytest.raises(CommandError, match="mails are missing"):
+            onboard(command, users, "--mail")
+    assert onboard(command, users, "--mail")["mails"]["sent"] == 1
+    assert len(mail.outbox) == 1
+
+
+def test_a_mail_lost_in_the_middle_is_reported_and_not_repeated(command: Any, user_list: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from django.core import mail
+    from django.core.mail import EmailMessage
+    from django.core.management import CommandError
+
+    def lose(self: Any) -> int:
+        raise smtplib.SMTPServerDisconnected
+
+    users = user_list(AIDA)
+    with monkeypatch.context() as patched:
+        patched.setattr(EmailMessage, "send", lose)
+        with pytest.raises(CommandError, match="--mail-again"):
+            onboard(command, users, "--mail")
+    with pytest.raises(CommandError):
+        onboard(command, users, "--mail")
+    assert mail.outbox == []
+    assert onboard(command, users, "--mail", "--mail-again")["mails"]["sent"] == 1
+
+
+def test_import_users_into_an_organisation_on_board(command: Any, user_list: Any, password_file: Path, member: Any) -> None:
+    member("zara")
+    arguments = (str(user_list(AIDA)), "--organisation", "MOH", "--password-file", str(password_file))
+    assert command("import_users", *arguments)["users"]["created"] == 1
+    assert command("import_users", *arguments)["changed"] is False
+
+
+def test_status_counts_people_and_not_service_accounts(command: Any, member: Any) -> None:
+    member("aida")
+    member("proof", role="service")
+    status = command("moa_status", "MOH")["organisations"][0]
+    assert (status["state"], status["users"], status["users_enabled"]) == ("onboarded", 1, 1)
+    assert command("moa_status", "NONE")["organisations"] == [{"code": "NONE", "state": "absent"}]
+
+
+def test_pilot_organisations_wait_until_they_are_on_board(command: Any) -> None:
+    assert command("load_pilot_moas")["created"] == ["MOH", "MOLE", "MAFAR"]
+    assert command("load_pilot_moas")["changed"] is False
+    assert command("moa_status")["states"] == {"planned": 3}
+
+
+def test_ensure_user_twice_changes_nothing(command: Any, member: Any, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    member()
+    arguments = ("ensure_user", "smoke", "--organisation", "MOH", "--role", "service", "--password-env", "SMOKE")
+    monkeypatch.setenv("SMOKE", "a-known-password")
+    assert command(*arguments)["created"] is True
+    assert command(*arguments)["changed"] is False
+    assert client.login(username="smoke", password="a-known-password")
+    monkeypatch.setenv("SMOKE", "another-password")
+    assert command(*arguments)["fields"] == ["password"]
