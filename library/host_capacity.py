@@ -31,6 +31,9 @@ options:
     description: Also return the fact C(host_survey).
     type: bool
     default: false
+  controller_epoch:
+    description: Time of the controller when it asks, in seconds since 1970. It comes back beside the host's own time.
+    type: float
 author: BMMS platform team
 """
 
@@ -64,7 +67,8 @@ ansible_facts:
         architecture: x86_64
         systemd: true
         disk_free_gb: 120
-        epoch: 1767225600.25
+        epoch: 1767225600.3
+        asked_at: 1767225600.1
         listeners: [{port: 22, owner: ssh.service}]
 """
 
@@ -236,7 +240,7 @@ def os_release(root: Path) -> dict[str, str]:
 
 
 def listening_inodes(root: Path) -> dict[str, int]:
-    """Socket inode -> port of every listening TCP socket that other hosts can reach."""
+    """Socket inode -> port of every listening TCP socket."""
     found = {}
     for name in ("proc/net/tcp", "proc/net/tcp6"):
         for line in read_text(root / name).splitlines()[1:]:
@@ -269,10 +273,7 @@ def listeners(root: Path) -> list[dict[str, Any]]:
             if inode in ports:
                 owners[ports[inode]].add(unit_of(root, process.name))
     # A socket unit's listener is held by PID 1 as well; the service is the better name for it.
-    return [
-        {"port": port, "owner": next(iter(sorted(names - {"systemd", "init"}) or sorted(names)), "")}
-        for port, names in sorted(owners.items())
-    ]
+    return [{"port": port, "owner": next(iter(sorted(names - {"systemd", "init"}) or sorted(names)), "")} for port, names in sorted(owners.items())]
 
 
 def survey(root: Path, path: str) -> dict[str, Any]:
@@ -285,7 +286,6 @@ def survey(root: Path, path: str) -> dict[str, Any]:
         "architecture": platform.machine(),
         "systemd": (root / "run/systemd/system").is_dir(),
         "disk_free_gb": free // GIB,
-        "epoch": time.time(),
         "listeners": listeners(root),
     }
 
@@ -298,14 +298,17 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "default": "/var/lib"},
             "survey": {"type": "bool", "default": False},
+            "controller_epoch": {"type": "float"},
         },
         supports_check_mode=True,
     )
     root = Path("/")
+    started = time.time()
     try:
         facts: dict[str, Any] = {"host_capacity": capacity(root, module.params["path"])}
         if module.params["survey"]:
             facts["host_survey"] = survey(root, module.params["path"])
+            facts["host_survey"].update(epoch=started, asked_at=module.params["controller_epoch"])
     except (OSError, ValueError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, ansible_facts=facts)

@@ -83,8 +83,7 @@ def parse_host(who: str, capacity: Any) -> Host:
     )
     if host.memory_mb < SMALLEST_HOST_MB:
         raise SizingError(
-            f"{who}: the host has {host.memory_mb} MB of memory, but at least {SMALLEST_HOST_MB} MB are needed; "
-            f"give it {SMALLEST_HOST_MB} MB or more"
+            f"{who}: the host has {host.memory_mb} MB of memory, but at least {SMALLEST_HOST_MB} MB are needed; give it {SMALLEST_HOST_MB} MB or more"
         )
     return host
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-import host_capacity
 import pytest
+
+import host_capacity
 
 GIB = 1024**3
 UNLIMITED_V1 = "9223372036854771712"

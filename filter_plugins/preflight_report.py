@@ -1,0 +1,279 @@
+"""Filter preflight_report: everything that is wrong with an inventory, its variables, its hosts and its arithmetic, in one list."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+# Ansible loads every filter file by itself, outside any package: the folders beside it must be put on the path.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "shared"))
+import host_rules
+import inventory_rules
+from celery_sizing import celery_sizing
+from connection_budget import connection_budget
+from environment_rules import environment_problems
+from fleet_plan import OVERRIDES, plan_fleet
+from gunicorn_sizing import gunicorn_sizing
+from host_share import SizingError
+from nginx_sizing import nginx_sizing
+from pgbouncer_sizing import pgbouncer_sizing
+from postgres_sizing import postgres_sizing
+from redis_sizing import redis_sizing
+
+DOCUMENTATION = r"""
+name: preflight_report
+short_description: All problems of a fleet in one list, and its connection budget as a table
+description:
+  - Looks at the shape of the inventory, addresses, secrets, the application's environment, certificates, variable names, the hosts as measured, and
+    the connection budget.
+  - Never stops at the first problem, and never shows the value of a secret.
+positional: _input, hostvars
+options:
+  _input:
+    description: Ansible's C(groups).
+    type: dict
+    required: true
+  hostvars:
+    description: Ansible's C(hostvars). C(__preflight_measured) of each host is the result of the module host_capacity with O(survey=true).
+    type: dict
+    required: true
+  project:
+    description: Folder of the project, whose roles and group_vars say which variables exist.
+    type: path
+    required: true
+  extra_groups:
+    description: Groups of the inventory that only group hosts for people.
+    type: list
+    elements: str
+    default: []
+"""
+
+EXAMPLES = r"""
+- vars:
+    __preflight_report: "{{ groups | preflight_report(hostvars, project=playbook_dir | dirname) }}"
+  ansible.builtin.assert:
+    that: not __preflight_report.problems
+    fail_msg: "{{ __preflight_report.problems }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The findings.
+  type: dict
+  contains:
+    problems: {description: One line per problem with its fix., type: list, elements: str}
+    table: {description: Lines of the connection budget., type: list, elements: str}
+    headroom: {description: Least room left, as connection_budget returns it., type: dict}
+"""
+
+# A typical host: only the names of the settings matter here.
+_ANY_HOST = {"vcpus": 8, "memory_mb": 16384, "disk_gb": 100}
+_SETTING_NAMES: dict[str, frozenset[str]] = {
+    "app": frozenset(gunicorn_sizing(_ANY_HOST, [])),
+    "celery": frozenset(celery_sizing(_ANY_HOST, [])),
+    "pgbouncer": frozenset(pgbouncer_sizing(_ANY_HOST, [], poolers=1, max_connections=100)),
+    "postgres": frozenset(postgres_sizing(_ANY_HOST, [])),
+    "redis": frozenset(redis_sizing(_ANY_HOST, [])),
+    "lb": frozenset(nginx_sizing(_ANY_HOST, [])),
+}
+_TIERS = {
+    "clients": "Clients of the pooler on the same host",
+    "pools": "Server connections of each pooler",
+    "connections": "All pools on one database host, less reserved slots",
+    "memory": "Memory of each database host",
+}
+# What the runtime role gives the application when nobody says otherwise.
+_MAIL_DEFAULTS = {"EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend", "EMAIL_HOST": "localhost", "EMAIL_PORT": "25"}
+
+
+class Variables:
+    """hostvars, read so that one broken variable never hides the other problems."""
+
+    def __init__(self, hostvars: Any) -> None:
+        self._hostvars = hostvars
+
+    def get(self, host: str, name: str) -> Any:
+        """Value of one variable, None where it is undefined or cannot be templated."""
+        try:
+            value = self._hostvars[host][name]
+        except Exception:  # Ansible has many kinds of errors for what is undefined; here they all mean "not there"
+            return None
+        return None if "Undefined" in type(value).__name__ or type(value).__name__.endswith("Marker") else value
+
+    def names(self, host: str) -> set[str]:
+        """Names of all variables of one host."""
+        try:
+            return {str(name) for name in self._hostvars[host]}
+        except Exception:  # as above
+            return set()
+
+
+def known_names(project: Path) -> set[str]:
+    """Every name that the project's own files mention as a variable: roles' inputs and what group_vars read."""
+    names: set[str] = set()
+    for pattern in ("roles/*/meta/argument_specs.yml", "roles/*/defaults/*.yml", "group_vars/**/*.yml", "playbooks/*.yml"):
+        for path in project.glob(pattern):
+            names.update(re.findall(r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+\b", path.read_text(encoding="utf-8")))
+    return names
+
+
+def inventory_problems(groups: Mapping[str, Sequence[str]], variables: Variables, extra_groups: Sequence[str]) -> Iterator[str]:
+    """Shape and addresses."""
+    hosts = list(groups.get("all") or ())
+    addresses = {host: variables.get(host, "ansible_host") for host in hosts}
+    yield from inventory_rules.group_problems(groups, extra_groups)
+    yield from inventory_rules.quorum_problems(groups)
+    yield from inventory_rules.address_problems(addresses)
+    if hosts:
+        virtual = variables.get(hosts[0], "platform_virtual_address")
+        yield from inventory_rules.virtual_address_problems(virtual, addresses, groups.get("lb") or ())
+        yield from inventory_rules.domain_problems(variables.get(hosts[0], "platform_domain"), variables.get(hosts[0], "platform_public_url"))
+
+
+def variable_problems(hosts: Sequence[str], variables: Variables, project: Path, now: datetime.datetime) -> Iterator[str]:
+    """Secrets, certificates and names of variables."""
+    if not hosts:
+        return
+    first = hosts[0]
+    yield from inventory_rules.secret_problems({name: variables.get(first, name) for name in inventory_rules.SECRET_LENGTHS})
+    yield from inventory_rules.certificate_problems("pki_ca_certificate", variables.get(first, "pki_ca_certificate"), now)
+    domain = variables.get(first, "platform_domain")
+    bought = variables.get(first, "nginx_certificate")
+    yield from inventory_rules.certificate_problems("nginx_certificate", bought if isinstance(bought, str) else None, now, domain)
+    where: dict[str, list[str]] = {}
+    for host in hosts:
+        for name in variables.names(host):
+            where.setdefault(name, []).append(host)
+    yield from inventory_rules.typo_problems(where, known_names(project))
+    for service, name in OVERRIDES.items():
+        for host in hosts:
+            value = variables.get(host, name)
+            if value is not None:
+                # The same dict on every host of a group is one mistake, not many: dict.fromkeys in report() drops the repeats.
+                yield from inventory_rules.setting_problems(name, value, _SETTING_NAMES[service])
+
+
+def application_environment(host: str, variables: Variables) -> dict[str, str]:
+    """The application's environment as far as people decide on it; service addresses are computed and need no check."""
+    get = variables.get
+
+    def joined(value: Any) -> str:
+        return ",".join(str(each) for each in value) if isinstance(value, (list, tuple)) else str(value or "")
+
+    domain, address = get(host, "platform_domain"), get(host, "ansible_host")
+    allowed = get(host, "runtime_allowed_hosts")
+    environment = {
+        "DEBUG": "0",
+        "ALLOWED_HOSTS": joined([domain, address] if allowed is None else allowed),
+        "CSRF_TRUSTED_ORIGINS": joined(get(host, "runtime_public_url") or get(host, "platform_public_url")),
+        "BASE_URL": joined(get(host, "runtime_public_url") or get(host, "platform_public_url")),
+        "DJANGO_SETTINGS_MODULE": joined(get(host, "runtime_settings_module") or "obcms.settings"),
+        "LOG_LEVEL": joined(get(host, "runtime_log_level") or "INFO"),
+        "ADMIN_IP_WHITELIST": joined(get(host, "runtime_admin_networks")),
+        "DEFAULT_FROM_EMAIL": f"noreply@{domain}",
+        **_MAIL_DEFAULTS,
+    }
+    for name in ("runtime_mail", "runtime_environment"):
+        value = get(host, name)
+        if isinstance(value, Mapping):
+            environment.update({str(key): joined(entry) if entry != 0 else "0" for key, entry in value.items()})
+    return environment
+
+
+def measured_problems(groups: Mapping[str, Sequence[str]], variables: Variables, now: datetime.datetime) -> Iterator[str]:
+    """Hosts as the module found them. A host left out by --limit was not measured and is not judged."""
+    for host in groups.get("all") or ():
+        measured = variables.get(host, "__preflight_measured")
+        if not isinstance(measured, Mapping):
+            continue
+        yield from host_rules.reach_problems(host, measured, variables.get(host, "ansible_host"))
+        survey = (measured.get("ansible_facts") or {}).get("host_survey")
+        if not isinstance(survey, Mapping):
+            continue
+        services = inventory_rules.services_of(host, groups)
+        yield from host_rules.system_problems(host, survey)
+        yield from host_rules.disk_problems(host, survey, services)
+        yield from host_rules.clock_problems(host, survey, now.timestamp())
+        yield from host_rules.port_problems(host, survey, services)
+
+
+def capacities_of(groups: Mapping[str, Sequence[str]], variables: Variables) -> dict[str, Any]:
+    """Capacity of every host that has one: just measured, cached, or declared."""
+    found = {}
+    for host in groups.get("all") or ():
+        measured = variables.get(host, "__preflight_measured")
+        facts = measured.get("ansible_facts") if isinstance(measured, Mapping) else None
+        capacity = (facts or {}).get("host_capacity") or variables.get(host, "host_capacity")
+        if isinstance(capacity, Mapping):
+            found[host] = capacity
+    return found
+
+
+def budget_of(groups: Mapping[str, Sequence[str]], variables: Variables) -> tuple[dict[str, Any], list[str]]:
+    """The connection budget, or why it cannot be computed."""
+    capacities = capacities_of(groups, variables)
+    settings = {host: {name: variables.get(host, name) for name in OVERRIDES.values()} for host in capacities}
+    try:
+        budget = connection_budget(plan_fleet(groups, capacities, settings))
+    except SizingError as error:
+        return connection_budget({}), [str(error)]
+    unknown = [host for name in ("app", "celery", "postgres") for host in groups.get(name) or () if host not in capacities]
+    judged = [host for host in unknown if variables.get(host, "__preflight_measured") is None]
+    if judged:
+        budget["problems"].append(
+            f"capacity of {inventory_rules.listed(sorted(set(judged)))} is unknown, so the connection budget is not complete; "
+            "run playbooks/preflight.yml once without --limit, or declare host_capacity"
+        )
+    return budget, budget["problems"]
+
+
+def budget_table(budget: Mapping[str, Any]) -> list[str]:
+    """Lines for people: tier by tier, hosts with the same sum on one line."""
+    lines: list[str] = []
+    for tier, title in _TIERS.items():
+        sums: dict[tuple[str, int, int, str], list[str]] = {}
+        for row in budget["rows"]:
+            if row["tier"] == tier:
+                sums.setdefault((row["what"], row["count"], row["limit"], row["unit"]), []).append(row["host"])
+        if not sums:
+            continue
+        lines.append(title)
+        for (what, count, limit, unit), hosts in sums.items():
+            fit = f"{limit - count} left" if count <= limit else f"{count - limit} TOO MANY"
+            lines.append(f"  {inventory_rules.listed(hosts)}: {what} = {count} of {limit} {unit}, {fit}")
+    return lines
+
+
+def preflight_report(
+    groups: Any, hostvars: Any, project: str, extra_groups: Sequence[str] = (), now: datetime.datetime | None = None
+) -> dict[str, Any]:
+    """All findings."""
+    variables = Variables(hostvars)
+    hosts = list(groups.get("all") or ())
+    moment = now or datetime.datetime.now(datetime.UTC)
+    problems = [
+        *inventory_problems(groups, variables, extra_groups),
+        *variable_problems(hosts, variables, Path(project), moment),
+        *measured_problems(groups, variables, moment),
+    ]
+    for host in list(groups.get("app") or ())[:1]:
+        found = environment_problems(application_environment(host, variables), required=("ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "EMAIL_HOST"))
+        problems += [f"application: {problem} (runtime_environment, runtime_mail)" for problem in found]
+    budget, sums = budget_of(groups, variables)
+    return {
+        "problems": list(dict.fromkeys([*problems, *sums])),
+        "table": budget_table(budget),
+        "headroom": budget["headroom"],
+    }
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"preflight_report": preflight_report}
