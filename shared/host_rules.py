@@ -48,7 +48,9 @@ def ports_of(services: Collection[str]) -> dict[int, tuple[str, ...]]:
 def reach_problems(host: str, measured: Mapping[str, Any], address: Any) -> Iterator[str]:
     """The host answered, and the question could be run there."""
     if measured.get("unreachable"):
-        reason = " ".join(str(measured.get("msg", "no answer")).split()).split(" Origin:")[0]
+        reason = " ".join(str(measured.get("msg", "no answer")).split())
+        # Connection plugins put their own words around what ssh says.
+        reason = reason[reason.find("ssh: ") :] if "ssh: " in reason else reason
         yield f"host {host} ({address}) cannot be reached: {reason[:200]}; start it, or correct its address, user or key in the inventory"
     elif "ansible_facts" not in measured:
         reason = " ".join(str(measured.get("msg") or measured.get("module_stderr") or "no answer").split())
