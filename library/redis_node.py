@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import ssl
@@ -27,6 +28,11 @@ options:
   port: {description: TLS port of the server asked., type: int, default: 6379}
   user: {description: ACL user., type: str, required: true}
   password: {description: Its password., type: str, required: true}
+  keyring:
+    description:
+      - File in which the module keeps, for root only, the password that the server at O(address) took last. When O(password) is new and the
+        server does not know it yet, this one opens the door, and the server reads its ACL file again.
+    type: path
   ca: {description: File with the authority that signed the servers' certificates., type: path, required: true}
   server_name: {description: Name that certificates must carry., type: str, required: true}
   members: {description: Addresses of all Redis hosts., type: list, elements: str, default: []}
@@ -89,14 +95,21 @@ class Refused(Exception):
 
 
 class Server:
-    """One connection; answers as text, lists and numbers."""
+    """One connection; answers as text, lists and numbers. `stale` tells that the server still has the password of before."""
 
-    def __init__(self, address: str, port: int, params: dict[str, Any]) -> None:
+    def __init__(self, address: str, port: int, params: dict[str, Any], former: str = "") -> None:
         context = ssl.create_default_context(cafile=params["ca"])
         raw = socket.create_connection((address, port), timeout=params["timeout"])
         self.socket = context.wrap_socket(raw, server_hostname=params["server_name"])
         self.stream = self.socket.makefile("rb")
-        self.ask("AUTH", params["user"], params["password"])
+        self.stale = False
+        try:
+            self.ask("AUTH", params["user"], params["password"])
+        except Refused:
+            if not former:
+                raise
+            self.ask("AUTH", params["user"], former)
+            self.stale = True
 
     def __enter__(self) -> Server:
         return self
@@ -226,7 +239,7 @@ def apply(server: Server, params: dict[str, Any], dry: bool) -> dict[str, Any]:
     if dry:
         result["applied"] = differ
         return result
-    if params["load_users"]:
+    if params["load_users"] or server.stale:
         server.ask("ACL", "LOAD")
     if again and not params["master_name"]:
         # Certificate and key belong together: one command for all, else the first alone would not match the second.
@@ -235,6 +248,41 @@ def apply(server: Server, params: dict[str, Any], dry: bool) -> dict[str, Any]:
     for name in differ + again:
         result["applied" if set_one(server, name, wanted[name], params["master_name"]) else "restart"].append(name)
     return result
+
+
+def kept_password(keyring: Path | None) -> str:
+    """The password that the server took last."""
+    return keyring.read_text() if keyring and keyring.exists() else ""
+
+
+def keep_password(keyring: Path | None, password: str) -> None:
+    """Write it down for root only, in place of the one before."""
+    if keyring and kept_password(keyring) != password:
+        new = keyring.with_suffix(".new")
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(password)
+        new.replace(keyring)
+
+
+def ask_one(params: dict[str, Any], dry: bool) -> dict[str, Any]:
+    """Ask the server at `address`, and set it."""
+    keyring = Path(params["keyring"]) if params["keyring"] else None
+    with Server(params["address"], params["port"], params, kept_password(keyring)) as server:
+        role = str(server.ask("ROLE")[0])
+        done = apply(server, params, dry)
+        if not dry:
+            # Proof that the new password opens the door before the old one is forgotten.
+            server.ask("AUTH", params["user"], params["password"])
+            keep_password(keyring, params["password"])
+        return {
+            "role": role,
+            "applied": done["applied"],
+            "restart": done["restart"],
+            "diff": {"before": done["before"], "after": done["after"]},
+            "changed": bool(done["applied"]) or params["load_users"] or server.stale,
+            "answers": [server.ask(*command) for command in params["commands"]],
+        }
 
 
 def main() -> None:
@@ -247,6 +295,7 @@ def main() -> None:
             "port": {"type": "int", "default": 6379},
             "user": {"type": "str", "required": True},
             "password": {"type": "str", "required": True, "no_log": True},
+            "keyring": {"type": "path", "no_log": False},
             "ca": {"type": "path", "required": True},
             "server_name": {"type": "str", "required": True},
             "members": {"type": "list", "elements": "str", "default": []},
@@ -273,13 +322,7 @@ def main() -> None:
     if params["address"]:
         result.update(reached=True, problem="", role="", applied=[], restart=[], answers=[])
         try:
-            with Server(params["address"], params["port"], params) as server:
-                result["role"] = str(server.ask("ROLE")[0])
-                done = apply(server, params, module.check_mode)
-                result.update(applied=done["applied"], restart=done["restart"])
-                result["diff"] = {"before": done["before"], "after": done["after"]}
-                result["changed"] = bool(done["applied"]) or params["load_users"]
-                result["answers"] = [server.ask(*command) for command in params["commands"]]
+            result.update(ask_one(params, module.check_mode))
         except (OSError, Refused) as error:
             result.update(reached=False, problem=str(error) or type(error).__name__)
             if not params["patient"]:
