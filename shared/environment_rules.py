@@ -36,7 +36,7 @@ SCHEMES = {
     "CELERY_BROKER_URL": ("redis", "rediss"),
     "CELERY_RESULT_BACKEND": ("redis", "rediss"),
 }
-PLACEHOLDER = re.compile(r"change[-_ ]?me|placeholder|your[-_ ]|example-secret|todo|xxxx|<[^>]*>|\$\{", re.IGNORECASE)
+PLACEHOLDER = re.compile(r"change[-_ ]?me|placeholder|your[-_ ]|example-secret|xxxx|<[^>@]*>|\$\{", re.IGNORECASE)
 MAIL_ADDRESS = re.compile(r"[^@\s<>]+@[^@\s<>]+")
 
 

@@ -1,0 +1,52 @@
+"""Reads an inventory with Ansible's own parser, variables and vault included, without reaching any host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Inventory:
+    """Groups, and hostvars as playbooks see them."""
+
+    groups: dict[str, list[str]]
+    hostvars: Any
+
+    def get(self, host: str, name: str) -> Any:
+        """One variable, None where it is undefined or cannot be templated."""
+        try:
+            value = self.hostvars[host][name]
+        except Exception:  # Ansible has many kinds of errors for what is undefined; here they all mean "not there"
+            return None
+        return None if "Undefined" in type(value).__name__ or type(value).__name__.endswith("Marker") else value
+
+    def capacities(self) -> dict[str, Any]:
+        """Capacity of every host that has one: from the fact cache, or declared."""
+        found = {}
+        for host in self.groups.get("all", []):
+            capacity = self.get(host, "host_capacity")
+            if isinstance(capacity, Mapping):
+                found[host] = {name: int(capacity[name]) for name in ("vcpus", "memory_mb", "disk_gb") if name in capacity}
+        return {host: capacity for host, capacity in found.items() if len(capacity) == 3}
+
+
+def read_inventory(path: Path, project: Path) -> Inventory:
+    """Inventory of a folder or file, with the project's group_vars."""
+    from ansible.inventory.manager import InventoryManager
+    from ansible.parsing.dataloader import DataLoader
+    from ansible.plugins.loader import init_plugin_loader
+    from ansible.vars.hostvars import HostVars
+    from ansible.vars.manager import VariableManager
+
+    init_plugin_loader([])
+    loader = DataLoader()
+    # group_vars beside the playbooks are found from here, as they are for a playbook.
+    loader.set_basedir(str(project / "playbooks"))
+    manager = InventoryManager(loader=loader, sources=[str(path)])
+    variables = VariableManager(loader=loader, inventory=manager)
+    hostvars = HostVars(inventory=manager, variable_manager=variables, loader=loader)
+    variables._hostvars = hostvars
+    return Inventory({name: [str(host) for host in hosts] for name, hosts in manager.get_groups_dict().items()}, hostvars)
