@@ -17,6 +17,13 @@ def cache_without_redis() -> Any:
     return ForgivingRedisCache("redis://127.0.0.1:1/0", {"OPTIONS": settings.REDIS_OPTIONS})
 
 
+@pytest.fixture(autouse=True)
+def rested(monkeypatch: pytest.MonkeyPatch) -> None:
+    from obcms import cache
+
+    monkeypatch.setattr(cache, "_resting_until", 0.0)
+
+
 def test_reads_miss_and_writes_are_skipped(cache_without_redis: Any) -> None:
     cache = cache_without_redis
     assert cache.get("key", "default") == "default"
@@ -43,3 +50,24 @@ def test_readiness_asks_redis_itself() -> None:
 
     with pytest.raises(redis.ConnectionError):
         redis_client().ping()
+
+
+def test_a_cache_that_hangs_is_left_alone_for_a_while(cache_without_redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import redis
+    from django.core.cache.backends.redis import RedisCache
+
+    from obcms import cache
+
+    asked = []
+
+    def hang(*args: Any, **kwargs: Any) -> None:
+        asked.append(1)
+        raise redis.TimeoutError
+
+    monkeypatch.setattr(RedisCache, "get", hang)
+    for _ in range(5):
+        assert cache_without_redis.get("key") is None
+    assert len(asked) == 1
+    monkeypatch.setattr(cache, "_resting_until", 0.0)
+    cache_without_redis.get("key")
+    assert len(asked) == 2

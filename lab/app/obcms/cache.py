@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from typing import Any
 
 import redis
@@ -15,43 +17,44 @@ log = logging.getLogger(__name__)
 MISSING = object()
 # Redis answers READONLY or LOADING while Sentinel moves the master: both are RedisError.
 UNAVAILABLE = (redis.RedisError, OSError)
+# After a failure the cache is left alone for so long: a page asks it several times, and waiting for
+# a dead master each time would add up to a page that looks dead itself.
+REST_SECONDS = 2.0
+
+_resting_until = 0.0
 
 
 class ForgivingRedisCache(RedisCache):
     """During a failover a read is a miss and a write is skipped; /ready/ asks Redis itself."""
 
     def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
-        try:
-            value = super().get(key, MISSING, version=version)
-        except UNAVAILABLE as error:
-            self._failed("get", error)
+        value = self._forgiving(lambda: RedisCache.get(self, key, MISSING, version), None)
+        if value is None:
             return default
         CACHE_OPERATIONS.labels("miss" if value is MISSING else "hit").inc()
         return default if value is MISSING else value
 
     def set(self, *args: Any, **kwargs: Any) -> None:
-        try:
-            super().set(*args, **kwargs)
-        except UNAVAILABLE as error:
-            self._failed("set", error)
+        self._forgiving(lambda: RedisCache.set(self, *args, **kwargs), None)
 
     def delete(self, *args: Any, **kwargs: Any) -> bool:
-        try:
-            return super().delete(*args, **kwargs)
-        except UNAVAILABLE as error:
-            self._failed("delete", error)
-            return False
+        return bool(self._forgiving(lambda: RedisCache.delete(self, *args, **kwargs), False))
 
     def has_key(self, *args: Any, **kwargs: Any) -> bool:
-        try:
-            return super().has_key(*args, **kwargs)
-        except UNAVAILABLE as error:
-            self._failed("has_key", error)
-            return False
+        return bool(self._forgiving(lambda: RedisCache.has_key(self, *args, **kwargs), False))
 
-    def _failed(self, operation: str, error: Exception) -> None:
-        CACHE_OPERATIONS.labels("error").inc()
-        log.warning("cache %s failed: %s", operation, type(error).__name__)
+    @staticmethod
+    def _forgiving(operation: Callable[[], Any], without: Any) -> Any:
+        global _resting_until
+        if time.monotonic() < _resting_until:
+            return without
+        try:
+            return operation()
+        except UNAVAILABLE as error:
+            _resting_until = time.monotonic() + REST_SECONDS
+            CACHE_OPERATIONS.labels("error").inc()
+            log.warning("cache is away: %s", type(error).__name__)
+            return without
 
 
 _clients: dict[str, redis.Redis] = {}

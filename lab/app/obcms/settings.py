@@ -3,7 +3,10 @@
 import os
 from pathlib import Path
 
+import redis
 from django.core.exceptions import ImproperlyConfigured
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from .environment import Environment
 
@@ -37,6 +40,14 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.text("REDIS_URL", required=not DEBUG)
 # A master that has gone away without a word is noticed after these seconds, not after minutes.
 REDIS_OPTIONS = {
+    "socket_connect_timeout": 1,
+    "socket_timeout": 2,
+    "socket_keepalive": True,
+    "health_check_interval": 15,
+    # Once more on a connection that a failover has closed; never again on one that hangs.
+    "retry": Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+}
+BROKER_OPTIONS = {
     "socket_connect_timeout": 2,
     "socket_timeout": 5,
     "socket_keepalive": True,
@@ -176,21 +187,20 @@ CELERY_TASK_PUBLISH_RETRY_POLICY = {
     "interval_step": 0.3,
     "interval_max": 2.0,
 }
-# Four failovers' worth of patience for a request that queues a task or reads a result.
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     # Longer than the longest task: a shorter one hands a running task to a second worker.
     "visibility_timeout": max(3600, 4 * CELERY_TASK_TIME_LIMIT),
-    **REDIS_OPTIONS,
+    **BROKER_OPTIONS,
 }
 CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS = {
     "visibility_timeout": CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"],
     "retry_policy": {"timeout": 15.0},
 }
-CELERY_REDIS_SOCKET_TIMEOUT = REDIS_OPTIONS["socket_timeout"]
-CELERY_REDIS_SOCKET_CONNECT_TIMEOUT = REDIS_OPTIONS["socket_connect_timeout"]
+CELERY_REDIS_SOCKET_TIMEOUT = BROKER_OPTIONS["socket_timeout"]
+CELERY_REDIS_SOCKET_CONNECT_TIMEOUT = BROKER_OPTIONS["socket_connect_timeout"]
 CELERY_REDIS_SOCKET_KEEPALIVE = True
 CELERY_REDIS_RETRY_ON_TIMEOUT = True
 CELERY_RESULT_EXPIRES = 3600
