@@ -1,0 +1,248 @@
+"""Filters of the rollout's commands: `rollout_command` fills one in for a MOA, others judge what came back."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import string
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+DOCUMENTATION = r"""
+name: rollout_command
+short_description: One management command of the application, filled in for a MOA
+description:
+  - Replaces C({code}), C({name}), C({type}), C({wave}) and whatever else O(moa) and O(more) hold, in each word by itself. No shell is involved.
+  - In the same file, C(rollout_outcomes) turns results of a loop of such commands into one outcome per MOA; C(rollout_organisations) reads the
+    application's status; C(rollout_shares) deals tenants out to the hosts that prove them; C(rollout_entries) makes entries for the record.
+positional: _input, moa
+options:
+  _input:
+    description: Words of the command.
+    type: list
+    elements: str
+    required: true
+  moa:
+    description: The MOA.
+    type: dict
+    required: true
+  more:
+    description: Further values.
+    type: dict
+    default: {}
+"""
+
+EXAMPLES = r"""
+- ansible.builtin.command:
+    argv: "{{ ['obcms-manage'] + (['onboard_moa', '{code}', '--name', '{name}'] | rollout_command(item)) }}"
+  loop: "{{ moas }}"
+"""
+
+RETURN = r"""
+_value:
+  description: Words, filled in.
+  type: list
+  elements: str
+"""
+
+# A result says whether something changed in one of these fields.
+CHANGED_FIELDS = ("changed", "created")
+
+
+class CommandError(ValueError):
+    """A command that cannot be filled in."""
+
+
+def rollout_command(words: Sequence[str], moa: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> list[str]:
+    """The words with their placeholders replaced."""
+    values = {**moa, **(more or {})}
+    if "code" in moa:
+        values["lower"] = str(moa["code"]).lower()
+        values["app_type"] = values.pop("types", {}).get(moa.get("type"), moa.get("type"))
+        values["proof_user"] = str(values.get("proof_user", "")).format(code=moa["code"], lower=values["lower"])
+    filled = []
+    for word in words:
+        try:
+            filled.append(string.Formatter().vformat(str(word), (), values))
+        except (KeyError, IndexError, ValueError) as error:
+            raise CommandError(
+                f"rollout_command: {word!r} of the command {words[0]!r} cannot be filled in ({error}); known are {', '.join(sorted(values))}"
+            ) from error
+    return filled
+
+
+def answer_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON object that the command printed; empty where it printed none."""
+    for line in reversed(str(result.get("stdout") or "").strip().splitlines()):
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _reason(result: Mapping[str, Any]) -> str:
+    lines = [line.strip() for line in str(result.get("stderr") or result.get("msg") or "").splitlines() if line.strip()]
+    last = lines[-1] if lines else f"exit status {result.get('rc', '?')} and not a word"
+    return last.removeprefix("CommandError: ")
+
+
+def rollout_changed(result: Mapping[str, Any], fields: Sequence[str] = CHANGED_FIELDS) -> bool:
+    """Whether the command says that it changed something."""
+    answer = answer_of(result)
+    return any(bool(answer.get(name)) for name in fields)
+
+
+def rollout_outcomes(results: Iterable[Mapping[str, Any]], code: str = "code") -> list[dict[str, Any]]:
+    """One outcome per MOA: code, ok, changed, detail, answer."""
+    outcomes = []
+    for result in results:
+        if result.get("skipped"):
+            continue
+        ok = result.get("rc") == 0 and not result.get("unreachable")
+        outcomes.append(
+            {
+                "code": result["item"][code],
+                "ok": ok,
+                "changed": rollout_changed(result),
+                "detail": "" if ok else _reason(result),
+                "answer": answer_of(result),
+            }
+        )
+    return outcomes
+
+
+def rollout_organisations(result: Mapping[str, Any] | None, field: str = "organisations", code: str = "code") -> dict[str, dict[str, Any]]:
+    """The application's own status by code."""
+    if not result or result.get("skipped"):
+        return {}
+    if result.get("rc") != 0:
+        raise CommandError(f"rollout_organisations: the application did not tell where its organisations stand: {_reason(result)}")
+    return {str(row[code]): row for row in answer_of(result).get(field, [])}
+
+
+def rollout_passwords(moas: Iterable[Mapping[str, Any]], secret: str) -> dict[str, str]:
+    """A password for the proof account of each MOA. It follows from the secret: nothing has to be kept, and a second run sets the same one."""
+    return {
+        moa["code"]: base64.urlsafe_b64encode(hmac.digest(secret.encode(), f"rollout proof {moa['code']}".encode(), hashlib.sha256))
+        .decode()
+        .rstrip("=")
+        for moa in moas
+    }
+
+
+def rollout_tenants(
+    moas: Iterable[Mapping[str, Any]], status: Mapping[str, Mapping[str, Any]], passwords: Mapping[str, str], username: str
+) -> list[dict[str, Any]]:
+    """What tenant_proof needs to know of each MOA: its account, a record of its own, a record of another's."""
+    tenants = []
+    for moa in moas:
+        code = moa["code"]
+        others = [row["newest_record"] for other, row in sorted(status.items()) if other != code and row.get("newest_record") is not None]
+        tenants.append(
+            {
+                "code": code,
+                "username": username.format(code=code, lower=code.lower()),
+                "password": passwords[code],
+                "own": status.get(code, {}).get("newest_record"),
+                "other": others[-1] if others else None,
+            }
+        )
+    return tenants
+
+
+def rollout_shares(tenants: Sequence[Mapping[str, Any]], clients: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The tenants dealt out evenly: each client address has a limit of logins of its own at the balancer."""
+    if not clients:
+        raise CommandError("rollout_shares: no host is there to prove a login from; name some in rollout_proof_clients")
+    shares = [{"name": client["name"], "tenants": list(tenants[place :: len(clients)])} for place, client in enumerate(clients)]
+    return [share for share in shares if share["tenants"]]
+
+
+def rollout_proofs(results: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Proofs of all clients in one list; a client that was lost gives a failed one for each of its tenants."""
+    proofs: list[dict[str, Any]] = []
+    for result in results:
+        if "proofs" in result:
+            proofs += result["proofs"]
+            continue
+        reason = f"{result['item']['name']}, from which it is proven, did not answer"
+        proofs += [{"code": tenant["code"], "ok": False, "leak": False, "detail": reason, "seconds": 0} for tenant in result["item"]["tenants"]]
+    return proofs
+
+
+def rollout_set_back(proofs: Iterable[Mapping[str, Any]], moas: Iterable[Mapping[str, Any]], settled: Sequence[str]) -> list[dict[str, Any]]:
+    """MOAs to suspend after their proof: who saw what is another's, at once; who is new and failed. A settled MOA is not shut out by a bad moment."""
+    leaving = {proof["code"] for proof in proofs if proof["leak"] or (not proof["ok"] and proof["code"] not in settled)}
+    return [dict(moa) for moa in moas if moa["code"] in leaving]
+
+
+def rollout_present(
+    moas: Iterable[Mapping[str, Any]], status: Mapping[str, Mapping[str, Any]], settled: Sequence[str], states: Sequence[str] = ("onboarded",)
+) -> list[dict[str, Any]]:
+    """MOAs that the application knows in one of the states; the record answers for an application that tells nothing."""
+    return [dict(moa) for moa in moas if (status[moa["code"]]["state"] in states if moa["code"] in status else not status and moa["code"] in settled)]
+
+
+def rollout_still_inside(
+    moas: Iterable[Mapping[str, Any]], status: Mapping[str, Mapping[str, Any]], proofs: Iterable[Mapping[str, Any]]
+) -> list[str]:
+    """Who is not out, in words: on board as the application tells, or an account that came in or could not be tried."""
+    inside = [f"{moa['code']} is still on board" for moa in moas if status.get(moa["code"], {}).get("state") == "onboarded"]
+    return inside + [f"{proof['code']}: {proof['detail']}" for proof in proofs if not proof["ok"]]
+
+
+def rollout_preview(moas: Iterable[Mapping[str, Any]], status: Mapping[str, Mapping[str, Any]], listed: Mapping[str, int]) -> list[str]:
+    """What a run would do to each MOA."""
+    lines = []
+    for moa in moas:
+        live = status.get(moa["code"], {})
+        state, users = live.get("state", "absent"), live.get("users", 0)
+        verb = {"onboarded": "is on board, would be brought in line", "suspended": "would come back"}.get(state, "would come on board")
+        lines.append(
+            f"{moa['code']} {verb}; users now {users}, in the list {listed.get(moa['code'], 'none')}, planned {moa['users']}; proof by a login"
+        )
+    return lines or ["nothing: every organisation of this run is on board and proven"]
+
+
+def rollout_entries(
+    moas: Iterable[Mapping[str, Any]], outcomes: Iterable[Mapping[str, Any]], good: str, bad: str = "failed", settled: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Entries for the record from outcomes or proofs; nothing for settled MOAs with which nothing happened."""
+    known = {moa["code"]: moa for moa in moas}
+    return [
+        {
+            "kind": "moa",
+            "moa": outcome["code"],
+            "wave": known[outcome["code"]]["wave"],
+            "state": good if outcome["ok"] else bad,
+            "users": known[outcome["code"]]["users"],
+            "detail": outcome["detail"],
+        }
+        for outcome in outcomes
+        if outcome["code"] not in settled or not outcome["ok"] or outcome.get("changed", False)
+    ]
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, Any]:
+        return {
+            "rollout_command": rollout_command,
+            "rollout_changed": rollout_changed,
+            "rollout_outcomes": rollout_outcomes,
+            "rollout_organisations": rollout_organisations,
+            "rollout_passwords": rollout_passwords,
+            "rollout_tenants": rollout_tenants,
+            "rollout_shares": rollout_shares,
+            "rollout_proofs": rollout_proofs,
+            "rollout_set_back": rollout_set_back,
+            "rollout_present": rollout_present,
+            "rollout_still_inside": rollout_still_inside,
+            "rollout_preview": rollout_preview,
+            "rollout_entries": rollout_entries,
+        }
