@@ -136,3 +136,12 @@ def user_list(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def django_queries() -> Callable[[], Any]:
+    """A context in which every query to the database is written down."""
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    return lambda: CaptureQueriesContext(connection)

@@ -210,3 +210,19 @@ def test_ensure_user_twice_changes_nothing(command: Any, member: Any, client: An
     assert client.login(username="smoke", password="a-known-password")
     monkeypatch.setenv("SMOKE", "another-password")
     assert command(*arguments)["fields"] == ["password"]
+
+
+def test_every_type_of_the_plan_is_known(command: Any) -> None:
+    for number, kind in enumerate(("ministry", "office", "agency", "commission", "special")):
+        assert command("onboard_moa", f"M{number}", "--name", "x", "--type", kind)["state"] == "onboarded"
+
+
+def test_a_second_run_asks_the_database_a_few_times_only(command: Any, user_list: Any, password_file: Path, django_queries: Any) -> None:
+    from accounts.models import User
+
+    users = user_list(*(f"MOH,User {n},user{n}@example.org,user{n},staff" for n in range(60)))
+    onboard(command, users, "--password-file", str(password_file))
+    with django_queries() as queries:
+        onboard(command, users, "--password-file", str(password_file))
+    assert User.objects.count() == 60
+    assert len(queries) < 15

@@ -27,6 +27,8 @@ class Organisation(models.Model):
         MINISTRY = "ministry"
         OFFICE = "office"
         AGENCY = "agency"
+        COMMISSION = "commission"
+        SPECIAL = "special"
         OTHER = "other"
 
     code = models.CharField(max_length=20, unique=True, validators=[RegexValidator(r"^[A-Z0-9][A-Z0-9-]*$")])

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import redis
+from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -216,7 +217,8 @@ CELERY_BEAT_SCHEDULE = {
         "args": (os.uname().nodename,),
         # A worker that comes back late must not run a backlog of heart beats.
         "options": {"expires": 60},
-    }
+    },
+    "clear-sessions": {"task": "work.tasks.clear_sessions", "schedule": crontab(hour=3, minute=17)},
 }
 
 LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()

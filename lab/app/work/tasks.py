@@ -5,6 +5,7 @@ import time
 from datetime import datetime, timedelta
 
 from celery import Task, shared_task
+from django.core.management import call_command
 from django.db.models import F
 from django.utils import timezone
 
@@ -26,6 +27,12 @@ def run(task_run_id: str) -> str:
     time.sleep(seconds)
     TaskRun.objects.filter(pk=task_run_id).update(state=TaskRun.State.DONE, finished_at=timezone.now())
     return socket.gethostname()
+
+
+@shared_task(ignore_result=True)
+def clear_sessions() -> None:
+    """Sessions that have run out stay in the table until somebody takes them away."""
+    call_command("clearsessions")
 
 
 @shared_task(bind=True, ignore_result=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from accounts.models import Organisation
 from onboarding.answers import add_delivery_options, add_json_option, delivery_of, give_answer
@@ -54,6 +54,9 @@ class Command(BaseCommand):
                 users = import_users(organisation, rows, password_file)
         except (OnboardingError, UserListError) as error:
             raise CommandError(str(error)) from error
+        except IntegrityError as error:
+            # Somebody else wrote the same rows at the same time; this run has changed nothing.
+            raise CommandError(f"onboard_moa: {code}: another run was faster, run it again ({error})") from error
         mails = send_welcome_mails(organisation, options["mail_again"]) if options["mail"] else MailResult()
         complete = not (mails.failed or mails.unconfirmed)
         result = {
