@@ -195,7 +195,7 @@ def rollout_still_inside(
     return inside + [f"{proof['code']}: {proof['detail']}" for proof in proofs if not proof["ok"]]
 
 
-def rollout_preview(moas: Iterable[Mapping[str, Any]], status: Mapping[str, Mapping[str, Any]], listed: Mapping[str, int]) -> list[str]:
+def rollout_preview(moas: Iterable[Mapping[str, Any]], status: Mapping[str, Mapping[str, Any]], listed: Mapping[str, int]) -> str:
     """What a run would do to each MOA."""
     lines = []
     for moa in moas:
@@ -205,7 +205,7 @@ def rollout_preview(moas: Iterable[Mapping[str, Any]], status: Mapping[str, Mapp
         lines.append(
             f"{moa['code']} {verb}; users now {users}, in the list {listed.get(moa['code'], 'none')}, planned {moa['users']}; proof by a login"
         )
-    return lines or ["nothing: every organisation of this run is on board and proven"]
+    return "\n".join(lines) or "nothing: every organisation of this run is on board and proven"
 
 
 def rollout_entries(

@@ -179,20 +179,21 @@ def rollout_answers(members: Sequence[Mapping[str, Any]], hostvars: Mapping[str,
     answers: dict[str, dict[str, Any]] = {}
     for member in members:
         name = member["name"]
-        said = hostvars[name] if name in alive else {}
-        health, status = said.get("__app_health") or {}, (said.get("__app_ready") or {}).get("status")
-        answers[name] = {"health": health.get("json"), "ready": status if status and status > 0 else None}
+        said = hostvars[name].get("__rollout_told", {}) if name in alive else {}
+        health, ready = ([*said.get("results", ()), {}, {}])[:2]
+        status = ready.get("status") or 0
+        answers[name] = {"health": health.get("json"), "ready": status if status > 0 else None}
     return answers
 
 
-def rollout_gates_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def rollout_gates_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Aligned lines with a closing one."""
     shown = [
         [row["gate"], row["asked"], row["measured"], row["limit"], "SKIPPED" if row["skipped"] else "ok" if row["ok"] else "STOP"] for row in rows
     ]
     stopped = sum(not row["ok"] for row in rows)
     closing = f"{len(rows) - stopped} of {len(rows)} gates open" + (f", {stopped} closed" if stopped else "")
-    return [*table(("gate", "what", "measured", "limit", ""), shown), closing]
+    return "\n".join([*table(("gate", "what", "measured", "limit", "result"), shown), closing])
 
 
 def rollout_leader(clusters: Iterable[Mapping[str, Any]]) -> str:

@@ -86,8 +86,9 @@ def rollout_news(entries: Iterable[Mapping[str, Any]], lines: Sequence[Mapping[s
     """Those entries that differ from what the record says already, signed with time and name."""
     state, fresh = rollout_state(lines), []
     for entry in entries:
-        known = state[KINDS[entry["kind"]]].get(_key(entry), {})
-        if any(known.get(name) != entry.get(name) for name in SAYS if name in entry):
+        # Other kinds are events of their own, like a restore point.
+        known = state[KINDS[entry["kind"]]].get(_key(entry), {}) if entry["kind"] in KINDS else None
+        if known is None or any(known.get(name) != entry.get(name) for name in SAYS if name in entry):
             fresh.append({**entry, "at": at, "who": who})
     return fresh
 
@@ -157,7 +158,7 @@ def rollout_table(
     status: Mapping[str, Mapping[str, Any]] | None = None,
     wave: Any = "",
     codes: Any = (),
-) -> list[str]:
+) -> str:
     """MOAs with plan, application and record side by side: all of them, those of a wave, or those named."""
     state, named = rollout_state(lines), codes.split(",") if isinstance(codes, str) else list(codes)
     named, rows = [code for code in named if code], []
@@ -173,16 +174,16 @@ def rollout_table(
     complete = [number for number, entry in state["waves"].items() if entry["state"] == "complete"]
     proven = sum(known.get("state") == "proven" for known in state["moas"].values())
     closing = f"{proven} of {len(plan['moas'])} MOAs proven, {len(complete)} of {len(plan['waves'])} waves complete, {plan['users']} users planned"
-    return [*table(("wave", "MOA", "application", "record", "users", "logged in", "since", "last finding"), rows), closing]
+    return "\n".join([*table(("wave", "MOA", "application", "record", "users", "logged in", "since", "last finding"), rows), closing])
 
 
-def rollout_proofs_table(proofs: Iterable[Mapping[str, Any]]) -> list[str]:
+def rollout_proofs_table(proofs: Iterable[Mapping[str, Any]]) -> str:
     """Proofs, failed ones last."""
     rows = [
         [p["code"], p["detail"], f"{p['seconds']} s", "LEAK" if p["leak"] else "ok" if p["ok"] else "FAILED"]
         for p in sorted(proofs, key=lambda p: not p["ok"])
     ]
-    return table(("MOA", "finding", "time", ""), rows)
+    return "\n".join(table(("MOA", "finding", "time", ""), rows))
 
 
 class FilterModule:

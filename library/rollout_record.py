@@ -40,7 +40,7 @@ options:
     elements: dict
     default: []
   files:
-    description: Files to write beside the record, name to text, each replaced in one step. Absolute paths are left out where their directory is missing.
+    description: Files to write beside the record, name to text, each in one step. An absolute path is left out where its directory is missing.
     type: dict
     default: {}
 author: BMMS platform team

@@ -1,0 +1,256 @@
+"""The rollout's playbooks from end to end, without the platform: stand-ins answer on loopback addresses."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+PROJECT = Path(__file__).resolve().parents[2]
+PARTS = Path(__file__).parent / "rollout"
+sys.path.insert(0, str(PARTS))
+import stand_in  # noqa: E402
+
+DOMAIN = "obcms.test.example"
+# Addresses of this machine alone, away from those that anything else uses.
+NET = f"127.{os.getpid() % 200 + 20}.{os.getpid() // 200 % 250}"
+ADDRESSES = {"lb1": 11, "web1": 21, "web2": 22, "db1": 41, "mon1": 61, "backup1": 71}
+GROUPS = {"lb": ["lb1"], "app": ["web1", "web2"], "postgres": ["db1"], "monitoring": ["mon1"], "backup": ["backup1"]}
+ENVIRONMENT = os.environ | {"ANSIBLE_NOCOLOR": "1", "PATH": f"{PROJECT}/.venv/bin:{os.environ['PATH']}"}
+PLAN = """code,name,type,wave,users
+AAA,"First, of all",ministry,1,2
+BBB,Second,commission,1,1
+CCC,Third,office,2,1
+"""
+USERS = """organisation_code,full_name,email,username,role
+AAA,Ann One,ann@a.example,aaa-1,admin
+AAA,Ann Two,two@a.example,aaa-2,staff
+BBB,Ben One,ben@b.example,bbb-1,admin
+"""
+
+
+def certificate(directory: Path) -> None:
+    """One certificate that is its own authority, for the name and all addresses."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stand-in")])
+    names: list[x509.GeneralName] = [x509.DNSName(DOMAIN)]
+    names += [x509.IPAddress(ipaddress.ip_address(f"{NET}.{last}")) for last in ADDRESSES.values()]
+    start = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder(
+            name, name, key.public_key(), x509.random_serial_number(), start - datetime.timedelta(hours=1), start + datetime.timedelta(days=1)
+        )
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = made.public_bytes(serialization.Encoding.PEM)
+    secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    for each in ("ca", "app", "prometheus"):
+        (directory / f"{each}.crt").write_bytes(pem)
+        (directory / f"{each}.key").write_bytes(secret)
+
+
+class Platform:
+    """Inventory, stand-ins and the state that they share."""
+
+    def __init__(self, place: Path) -> None:
+        self.place, self.state_file = place, place / "platform.json"
+        self.set(**stand_in.EMPTY)
+        certificate(place)
+        shutil.copy(PARTS / "manage", place / "manage")
+        inventory = place / "inventory"
+        (inventory / "users").mkdir(parents=True)
+        (inventory / "moas.csv").write_text(PLAN)
+        (inventory / "users" / "1.csv").write_text(USERS)
+        (inventory / "users" / "2.csv").write_text(USERS.splitlines()[0] + "\nCCC,Cy One,cy@c.example,ccc-1,admin\n")
+        hosts = {group: {"hosts": {host: {"ansible_host": f"{NET}.{ADDRESSES[host]}"} for host in names}} for group, names in GROUPS.items()}
+        (inventory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": hosts}}))
+        ports = {"lb1": stand_in.BALANCER, "web1": 8000, "web2": 8000, "db1": 8008, "mon1": 9090}
+        self.servers = [
+            stand_in.serve(f"{NET}.{ADDRESSES[host]}", port, self.state_file, place / "ca.crt", place / "ca.key") for host, port in ports.items()
+        ]
+
+    def set(self, **values: Any) -> None:
+        state = json.loads(self.state_file.read_text()) if self.state_file.exists() else {}
+        self.state_file.write_text(json.dumps({**state, **values}))
+
+    def state(self) -> dict[str, Any]:
+        return dict(json.loads(self.state_file.read_text()))
+
+    def record(self, host: str = "backup1") -> list[dict[str, Any]]:
+        path = self.place / host / "record.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def run(self, playbook: str, good: bool | None = True, **extra: Any) -> str:
+        place = str(self.place)
+        variables = {
+            "ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable,
+            "app_secret_key": "s" * 50, "platform_domain": DOMAIN, "platform_virtual_address": f"{NET}.11",
+            "rollout_balancer_port": stand_in.BALANCER, "rollout_pki_directory": place, "rollout_manage": f"{place}/manage",
+            "rollout_state_directory": f"{place}/web1", "rollout_record_directory": place + "/{{ item.name }}", "rollout_user": subprocess.getoutput("id -gn"),
+            "rollout_metrics_directory": place, "rollout_delivery": "file", "__rollout_scratch": f"{place}/scratch",
+            "rollout_restore_point_command": ["echo", "0/3000060"], "rollout_soak_minutes": 0,
+        }  # fmt: skip
+        command = ["ansible-playbook", "-i", f"{place}/inventory", f"playbooks/{playbook}.yml", "--skip-tags", "preflight"]
+        done = subprocess.run(
+            [*command, "-e", json.dumps({**variables, **extra})],
+            env=ENVIRONMENT, cwd=PROJECT, capture_output=True, text=True, check=False
+        )  # fmt: skip
+        text = done.stdout + done.stderr
+        assert good is None or (done.returncode == 0) == good, text
+        return text
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[Platform]:
+    made = Platform(tmp_path)
+    yield made
+    for server in made.servers:
+        server.shutdown()
+        server.server_close()
+
+
+def states(platform: Platform) -> dict[str, str]:
+    return {code: moa["state"] for code, moa in platform.state()["moas"].items()}
+
+
+def test_a_wave_comes_on_board_and_a_second_run_changes_nothing(platform: Platform) -> None:
+    text = platform.run("rollout_wave", wave=1)
+    assert states(platform) == {"AAA": "onboarded", "BBB": "onboarded"}
+    assert "not another's (404)" in text
+    kinds = [(line["kind"], line.get("moa", line.get("wave")), line.get("state")) for line in platform.record()]
+    assert kinds == [
+        ("wave", 1, "started"), ("restore_point", 1, None), ("moa", "AAA", "onboarded"), ("moa", "BBB", "onboarded"),
+        ("moa", "AAA", "proven"), ("moa", "BBB", "proven"), ("wave", 1, "complete"),
+    ]  # fmt: skip
+    assert platform.record("mon1") == platform.record("backup1")
+    assert 'obcms_rollout_wave_complete{wave="1"} 1' in (platform.place / "obcms_rollout.prom").read_text()
+    again = platform.run("rollout_wave", wave=1)
+    assert "changed=0" in again.partition("PLAY RECAP")[2], again
+    assert len(platform.record()) == len(kinds)
+
+
+def test_nothing_secret_is_shown(platform: Platform) -> None:
+    text = platform.run("rollout_wave", wave=1)
+    secrets = [account["password"] for account in platform.state()["accounts"].values()] + ["secret-aaa-1"]
+    assert not [secret for secret in secrets if secret in text]
+    kept = platform.place / "web1" / "passwords" / "1.csv"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert kept.read_text().count("secret-") == 3
+    assert not list((platform.place / "scratch").iterdir())
+
+
+def test_one_failing_never_hurts_another(platform: Platform) -> None:
+    platform.set(fail=["AAA"])
+    text = platform.run("rollout_wave", good=False, wave=1)
+    assert "wave 1 is incomplete: AAA" in text
+    assert "-e wave=1 -e resume=true" in " ".join(text.split())
+    assert states(platform) == {"BBB": "onboarded"}
+    platform.set(fail=[], calls=[])
+    platform.run("rollout_wave", wave=1, resume=True)
+    assert states(platform) == {"AAA": "onboarded", "BBB": "onboarded"}
+    assert ["onboard_moa", "BBB"] not in platform.state()["calls"]
+
+
+def test_who_sees_what_is_anothers_is_set_back(platform: Platform) -> None:
+    platform.set(leak=["BBB"])
+    text = platform.run("rollout_wave", good=False, wave=1)
+    assert "LEAK" in text
+    assert states(platform) == {"AAA": "onboarded", "BBB": "suspended"}
+
+
+GATES = {
+    "ready": {"ready": 503},
+    "leader": {"leaders": 0},
+    "errors_percent": {"values": {"5..": 1.5, "default": 0}},
+    "p95_seconds": {"values": {"histogram_quantile": 3.2, "default": 0}},
+    "connections_percent": {"values": {"pg_stat_activity": 81, "default": 0}},
+    "replication_lag_seconds": {"values": {"pg_replication_lag": 31, "default": 0}},
+    "redis_memory_percent": {"values": {"redis_memory": 90, "default": 0}},
+    "disk_percent": {"values": {"node_filesystem": None, "default": 0}},
+    "cpu_percent": {"values": {"node_cpu": 71, "default": 0}},
+    "critical_alerts": {"values": {"ALERTS": 1, "default": 0}},
+}
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_every_gate_stops_a_wave(platform: Platform, gate: str) -> None:
+    platform.set(**GATES[gate])
+    text = platform.run("rollout_wave", good=False, wave=1)
+    assert f"wave 1 does not start: {gate} " in " ".join(text.split())
+    assert platform.state()["moas"] == {}
+    assert platform.record() == []
+
+
+def test_a_gate_may_be_left_out_by_name(platform: Platform) -> None:
+    platform.set(**GATES["cpu_percent"])
+    text = platform.run("rollout_wave", wave=1, rollout_skip_gates=["cpu_percent"])
+    assert "SKIPPED" in text
+
+
+def test_the_second_wave_waits_for_the_first(platform: Platform) -> None:
+    text = platform.run("rollout_wave", good=False, wave=2)
+    assert "wave 2 does not start: earlier_waves" in " ".join(text.split())
+    platform.run("rollout_wave", wave=1)
+    platform.run("rollout_wave", wave=2)
+    assert "3 of 3 MOAs proven, 2 of 2 waves complete" in platform.run("rollout_status")
+
+
+def test_no_prometheus_is_no_pass(platform: Platform) -> None:
+    platform.servers.pop().shutdown()
+    text = platform.run("rollout_wave", good=False, wave=1, __rollout_queries={"cpu_percent": "x"}, __rollout_asked={"cpu_percent": "CPU"})
+    assert "wave 1 does not start: cpu_percent" in " ".join(text.split())
+
+
+def test_dry_run_shows_and_does_nothing(platform: Platform) -> None:
+    text = platform.run("rollout_wave", wave=1, dry_run=True)
+    assert "AAA would come on board; users now 0, in the list 2" in text
+    assert platform.state()["moas"] == {}
+    assert platform.record() == []
+
+
+def test_taken_back_and_brought_on_board_again(platform: Platform) -> None:
+    platform.run("rollout_wave", wave=1)
+    platform.run("rollback_wave", wave=1, moas="AAA")
+    assert states(platform) == {"AAA": "suspended", "BBB": "onboarded"}
+    assert platform.record()[-1]["state"] == "incomplete"
+    again = platform.run("rollback_wave", wave=1, moas="AAA")
+    assert "changed=0" in again.partition("PLAY RECAP")[2], again
+    platform.run("rollout_wave", wave=1)
+    assert states(platform) == {"AAA": "onboarded", "BBB": "onboarded"}
+    assert platform.record()[-1]["state"] == "complete"
+
+
+def test_soaking_takes_the_wave_back_when_a_gate_closes(platform: Platform) -> None:
+    platform.run("rollout_wave", wave=1, rollout_soak_minutes=0.03, rollout_soak_check_seconds=1)
+    # Only the short look back of the soak sees this.
+    platform.set(values={"[60s]": 50, "default": 0})
+    text = platform.run("rollout_wave", good=False, wave=2, rollout_soak_minutes=0.03, rollout_soak_check_seconds=1)
+    assert "soaking for 1 of 2 s" in text
+    assert states(platform) == {"AAA": "onboarded", "BBB": "onboarded", "CCC": "suspended"}
+
+
+def test_a_damaged_record_stops_everything(platform: Platform) -> None:
+    platform.run("rollout_wave", wave=1)
+    path = platform.place / "mon1" / "record.jsonl"
+    path.write_text(path.read_text().replace('"users":2', '"users":3'))
+    text = platform.run("rollout_wave", good=False, wave=2)
+    assert "the record is damaged on mon1: line" in " ".join(text.split())
+    path.unlink()
+    platform.run("rollout_wave", wave=2)
+    assert platform.record("mon1") == platform.record("backup1")
