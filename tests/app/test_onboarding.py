@@ -226,3 +226,16 @@ def test_a_second_run_asks_the_database_a_few_times_only(command: Any, user_list
         onboard(command, users, "--password-file", str(password_file))
     assert User.objects.count() == 60
     assert len(queries) < 15
+
+
+def test_runs_side_by_side_lose_no_password(password_file: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from onboarding.passwords import write_passwords
+
+    def add(number: int) -> None:
+        write_passwords(password_file, [{"organisation": "MOH", "username": f"u{number}", "email": "", "password": "x"}])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(40)))
+    assert len(passwords_in(password_file)) == 40

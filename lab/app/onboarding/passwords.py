@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import os
 import secrets
 import tempfile
@@ -24,6 +25,13 @@ def write_passwords(path: Path, rows: list[dict[str, str]]) -> None:
     Called before the accounts are committed: a password in the file without an account is harmless
     and replaced by the next run, an account without its password would be lost.
     """
+    # Held until it is closed: a second run that adds to the same file waits.
+    with (path.parent / f".{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _merge(path, rows)
+
+
+def _merge(path: Path, rows: list[dict[str, str]]) -> None:
     known: dict[str, dict[str, str]] = {}
     if path.exists():
         with path.open(newline="", encoding="utf-8") as stream:

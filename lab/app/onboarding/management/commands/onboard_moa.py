@@ -56,7 +56,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         except IntegrityError as error:
             # Somebody else wrote the same rows at the same time; this run has changed nothing.
-            raise CommandError(f"onboard_moa: {code}: another run was faster, run it again ({error})") from error
+            raise CommandError(f"onboard_moa: {code}: another run was faster, run it again") from error
         mails = send_welcome_mails(organisation, options["mail_again"]) if options["mail"] else MailResult()
         complete = not (mails.failed or mails.unconfirmed)
         result = {
