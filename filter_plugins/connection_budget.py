@@ -99,20 +99,27 @@ class Pool:
     """Server connections of one pooler to one database, all users together."""
 
     database: str
-    size: int
+    sizes: tuple[int, ...]
     reserve: int
-    users: int
     cap: int
 
     @property
-    def wanted(self) -> int:
-        """What the pools grow to when nothing caps them."""
-        return self.size + self.reserve * self.users
+    def largest(self) -> int:
+        """The largest pool of one user."""
+        return max(self.sizes)
+
+    @property
+    def oversight(self) -> bool:
+        """A cap below a pool: that pool would never be used in full, and nobody would know why."""
+        return 0 < self.cap < self.largest
 
     @property
     def most(self) -> int:
-        """What the pools can really grow to."""
-        return min(self.wanted, self.cap) if self.cap else self.wanted
+        """What the pools grow to. A cap that is an oversight does not count: whoever set the larger pool wants it."""
+        if self.oversight:
+            return self.largest + self.reserve
+        wanted = sum(self.sizes) + self.reserve * len(self.sizes)
+        return min(wanted, self.cap) if self.cap else wanted
 
 
 def _tier(fleet: Any, name: str) -> dict[str, Mapping[str, Any]]:
@@ -152,9 +159,8 @@ def pools_of(host: str, settings: Mapping[str, Any]) -> list[Pool]:
         pools.append(
             Pool(
                 database=database,
-                size=sum(sizes),
+                sizes=tuple(sizes),
                 reserve=_number(host, own, "reserve_pool_size", reserve),
-                users=len(sizes),
                 cap=_number(host, own, "max_db_connections", cap),
             )
         )
@@ -162,8 +168,8 @@ def pools_of(host: str, settings: Mapping[str, Any]) -> list[Pool]:
 
 
 def pool_sum(settings: Mapping[str, Any], host: str) -> int:
-    """Connections one pooler may hold. A cap below the pool itself is an oversight (reported apart) and does not count as a limit."""
-    return sum(pool.wanted if pool.cap < pool.size else pool.most for pool in pools_of(host, settings))
+    """Connections one pooler may hold."""
+    return sum(pool.most for pool in pools_of(host, settings))
 
 
 def check_clients(budget: Budget, fleet: Any, poolers: Mapping[str, Mapping[str, Any]]) -> None:
@@ -198,21 +204,21 @@ def check_poolers(budget: Budget, poolers: Mapping[str, Mapping[str, Any]]) -> N
     found: dict[tuple[Pool, str], list[str]] = {}
     for host, settings in poolers.items():
         for pool in pools_of(host, settings):
-            if pool.cap and pool.cap < pool.size:
+            if pool.oversight:
                 prefix = "replica_" if pool.database == "replica" else ""
                 found.setdefault((pool, prefix), []).append(host)
     for (pool, prefix), hosts in found.items():
         cap, size = f"{prefix}max_db_connections", f"{prefix or 'default_'}pool_size"
         budget.problems.append(
-            f"{WHO}: {enumerate_hosts(hosts)} {'have' if hosts[1:] else 'has'} a pool of {pool.size} for {'their' if hosts[1:] else 'its'} "
+            f"{WHO}: {enumerate_hosts(hosts)} {'have' if hosts[1:] else 'has'} a pool of {pool.largest} for {'their' if hosts[1:] else 'its'} "
             f"{pool.database} database, but {cap} allows {pool.cap}; "
-            f"raise pgbouncer_settings.{cap} to {pool.wanted} or lower {size} to {pool.cap}"
+            f"raise pgbouncer_settings.{cap} to {pool.most} or lower {size} to {pool.cap}"
         )
 
 
 def pool_limit(settings: Mapping[str, Any], host: str) -> int:
     """Connections that the caps of one pooler allow; without a cap the pool itself is the limit."""
-    return sum(pool.cap or pool.wanted for pool in pools_of(host, settings))
+    return sum(pool.cap or pool.most for pool in pools_of(host, settings))
 
 
 def reserved_slots(host: str, settings: Mapping[str, Any]) -> int:
@@ -223,15 +229,21 @@ def reserved_slots(host: str, settings: Mapping[str, Any]) -> int:
 
 
 def pool_fix(poolers: Mapping[str, Mapping[str, Any]], total: int, limit: int, reserved: int) -> str:
-    """The setting that brings the sum below the limit, and its value."""
-    share = limit // len(poolers)
-    largest = max(_number(host, settings, "default_pool_size") for host, settings in poolers.items())
-    # What a pooler holds beside its leader pool, with every pool as large as the largest: then one value fits all.
-    uncapped = {"default_pool_size": largest, "max_db_connections": 0}
-    beside = max(pool_sum({**settings, **uncapped}, host) for host, settings in poolers.items()) - largest
-    plain = not any(settings.get("users") or settings.get("databases") for settings in poolers.values())
-    if plain and share - beside >= 1 and share - beside < largest:
-        return f"lower pgbouncer_settings.default_pool_size to {share - beside}"
+    """The setting that brings the sum below the limit, and the largest value that does."""
+
+    def fits(size: int) -> bool:
+        return limit >= sum(
+            pool_sum({**settings, "default_pool_size": min(size, _number(host, settings, "default_pool_size"))}, host)
+            for host, settings in poolers.items()
+        )
+
+    # The sum grows with the pool: look for the last size that fits.
+    low, high = 0, max(_number(host, settings, "default_pool_size") for host, settings in poolers.items())
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    if low:
+        return f"lower pgbouncer_settings.default_pool_size to {low}"
     return f"raise postgres_settings.max_connections to {total + reserved} or have fewer poolers"
 
 
@@ -253,7 +265,7 @@ def check_connections(budget: Budget, poolers: Mapping[str, Mapping[str, Any]], 
     if not poolers:
         return
     for host, settings in poolers.items():
-        parts = " + ".join(f"{pool.database} {pool.wanted}" for pool in pools_of(host, settings))
+        parts = " + ".join(f"{pool.database} {pool.most}" for pool in pools_of(host, settings))
         budget.add("pools", host, parts, pool_sum(settings, host), pool_limit(settings, host))
     total = sum(pool_sum(settings, host) for host, settings in poolers.items())
     too_small: dict[tuple[int, int], list[str]] = {}
@@ -272,6 +284,7 @@ def check_connections(budget: Budget, poolers: Mapping[str, Mapping[str, Any]], 
 
 def check_memory(budget: Budget, databases: Mapping[str, Mapping[str, Any]]) -> None:
     """Every connection may sort at the same time."""
+    too_much: dict[tuple[str, int, int, str], list[str]] = {}
     for host, settings in databases.items():
         if "memory_mb" not in settings:
             continue
@@ -282,8 +295,10 @@ def check_memory(budget: Budget, databases: Mapping[str, Mapping[str, Any]]) -> 
         what = f"{connections} connections x {settings.get('work_mem', '4MB')} + {settings.get('shared_buffers', '128MB')} shared"
         needed = -(-int((connections * work_mem + shared) * 1024) // 1024)
         if not budget.add("memory", host, what, needed, memory, "MB"):
-            fix = memory_fix(memory, connections, work_mem, shared)
-            budget.problems.append(f"{WHO}: {what} = {needed} MB, but {host} has {memory} MB for PostgreSQL; {fix}")
+            too_much.setdefault((what, needed, memory, memory_fix(memory, connections, work_mem, shared)), []).append(host)
+    for (what, needed, memory, fix), hosts in too_much.items():
+        verb = "have" if hosts[1:] else "has"
+        budget.problems.append(f"{WHO}: {what} = {needed} MB, but {enumerate_hosts(hosts)} {verb} {memory} MB for PostgreSQL; {fix}")
 
 
 def memory_fix(memory: int, connections: int, work_mem: float, shared: float) -> str:

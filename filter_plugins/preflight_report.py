@@ -89,6 +89,16 @@ _TIERS = {
 }
 # What the runtime role gives the application when nobody says otherwise.
 _MAIL_DEFAULTS = {"EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend", "EMAIL_HOST": "localhost", "EMAIL_PORT": "25"}
+_DECIDED = ("ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "EMAIL_HOST")
+_SET_IN = {
+    "ALLOWED_HOSTS": "runtime_allowed_hosts",
+    "CSRF_TRUSTED_ORIGINS": "platform_public_url",
+    "BASE_URL": "platform_public_url",
+    "DJANGO_SETTINGS_MODULE": "runtime_settings_module",
+    "LOG_LEVEL": "runtime_log_level",
+    "ADMIN_IP_WHITELIST": "runtime_admin_networks",
+    **{name: f"runtime_mail.{name}" for name in ("EMAIL_BACKEND", "EMAIL_HOST", "EMAIL_PORT", "DEFAULT_FROM_EMAIL")},
+}
 
 
 class Variables:
@@ -96,11 +106,18 @@ class Variables:
 
     def __init__(self, hostvars: Any) -> None:
         self._hostvars = hostvars
+        # Ansible gathers all variables of a host anew at each access.
+        self._hosts: dict[str, Any] = {}
+
+    def _of(self, host: str) -> Any:
+        if host not in self._hosts:
+            self._hosts[host] = self._hostvars[host]
+        return self._hosts[host]
 
     def get(self, host: str, name: str) -> Any:
         """Value of one variable, None where it is undefined or cannot be templated."""
         try:
-            value = self._hostvars[host][name]
+            value = self._of(host)[name]
         except Exception:  # Ansible has many kinds of errors for what is undefined; here they all mean "not there"
             return None
         return None if "Undefined" in type(value).__name__ or type(value).__name__.endswith("Marker") else value
@@ -108,7 +125,7 @@ class Variables:
     def names(self, host: str) -> set[str]:
         """Names of all variables of one host."""
         try:
-            return {str(name) for name in self._hostvars[host]}
+            return {str(name) for name in self._of(host)}
         except Exception:  # as above
             return set()
 
@@ -185,6 +202,17 @@ def application_environment(host: str, variables: Variables) -> dict[str, str]:
     return environment
 
 
+def application_problems(host: str, variables: Variables) -> Iterator[str]:
+    """The application's environment, with the variable in which people set each value."""
+    set_in = dict(_SET_IN)
+    for variable in ("runtime_mail", "runtime_environment"):
+        value = variables.get(host, variable)
+        set_in.update({str(name): f"{variable}.{name}" for name in value} if isinstance(value, Mapping) else {})
+    for problem in environment_problems(application_environment(host, variables), required=_DECIDED):
+        name = problem.split()[0]
+        yield f"{set_in.get(name, f'runtime_environment.{name}')}: {problem}"
+
+
 def measured_problems(groups: Mapping[str, Sequence[str]], variables: Variables, now: datetime.datetime) -> Iterator[str]:
     """Hosts as the module found them. A host left out by --limit was not measured and is not judged."""
     for host in groups.get("all") or ():
@@ -217,7 +245,8 @@ def capacities_of(groups: Mapping[str, Sequence[str]], variables: Variables) -> 
 def budget_of(groups: Mapping[str, Sequence[str]], variables: Variables) -> tuple[dict[str, Any], list[str]]:
     """The connection budget, or why it cannot be computed."""
     capacities = capacities_of(groups, variables)
-    settings = {host: {name: variables.get(host, name) for name in OVERRIDES.values()} for host in capacities}
+    names = [*OVERRIDES.values(), "pgbouncer_reserved_connections"]
+    settings = {host: {name: variables.get(host, name) for name in names} for host in capacities}
     try:
         budget = connection_budget(plan_fleet(groups, capacities, settings))
     except SizingError as error:
@@ -262,8 +291,7 @@ def preflight_report(
         *measured_problems(groups, variables, moment),
     ]
     for host in list(groups.get("app") or ())[:1]:
-        found = environment_problems(application_environment(host, variables), required=("ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "EMAIL_HOST"))
-        problems += [f"application: {problem} (runtime_environment, runtime_mail)" for problem in found]
+        problems += application_problems(host, variables)
     budget, sums = budget_of(groups, variables)
     return {
         "problems": list(dict.fromkeys([*problems, *sums])),

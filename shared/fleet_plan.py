@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "filter_plugins"))
 from celery_sizing import celery_sizing
 from gunicorn_sizing import gunicorn_sizing
-from host_share import memory_share_mb, parse_host, parse_services
+from host_share import SizingError, memory_share_mb, parse_host, parse_services, whole_number
 from inventory_rules import services_of
-from pgbouncer_sizing import pgbouncer_sizing
+from pgbouncer_sizing import RESERVED, pgbouncer_sizing
 from postgres_sizing import postgres_sizing
 
 # Group to the variable in which people override its sizes.
@@ -24,6 +24,8 @@ OVERRIDES = {
     "redis": "redis_settings",
     "lb": "nginx_settings",
 }
+# Accounts that come through the poolers, each with pools of its own: the application, and people's and reports' reads.
+POOLER_USERS = ("application", "readonly")
 
 
 def pooler_hosts(groups: Mapping[str, Sequence[str]]) -> list[str]:
@@ -48,19 +50,30 @@ def plan_fleet(
     services = {host: services_of(host, groups) for host in capacities}
     databases = [{**capacities[host], "services": services[host]} for host in hosts("postgres")]
     poolers = pooler_hosts(groups)
+
+    def sized(host: str, service: str, function: Callable[..., dict[str, Any]], **arguments: Any) -> dict[str, Any]:
+        try:
+            sizes = function(capacities[host], services[host], **arguments)
+        except SizingError as error:
+            raise SizingError(f"{host}: {error}") from error
+        return {**sizes, **overrides(variables.get(host, {}), service)}
+
     fleet: dict[str, dict[str, dict[str, Any]]] = {"app": {}, "celery": {}, "pgbouncer": {}, "postgres": {}}
     for host in hosts("postgres"):
-        sizes = postgres_sizing(capacities[host], services[host], fleet=databases, poolers=max(1, len(poolers)))
+        sizes = sized(host, "postgres", postgres_sizing, fleet=databases, poolers=max(1, len(poolers)))
         living = parse_services("preflight", services[host], "postgres")
         share = memory_share_mb("preflight", parse_host("preflight", capacities[host]), living, "postgres")
-        fleet["postgres"][host] = {**sizes, **overrides(variables.get(host, {}), "postgres"), "memory_mb": share}
-    connections = min((int(each["max_connections"]) for each in fleet["postgres"].values()), default=0)
+        fleet["postgres"][host] = {**sizes, "memory_mb": share}
     for host in hosts("app"):
-        fleet["app"][host] = {**gunicorn_sizing(capacities[host], services[host]), **overrides(variables.get(host, {}), "app")}
+        fleet["app"][host] = sized(host, "app", gunicorn_sizing)
     for host in hosts("celery"):
-        fleet["celery"][host] = {**celery_sizing(capacities[host], services[host]), **overrides(variables.get(host, {}), "celery")}
-    for host in poolers:
-        if connections and capacities.get(host):
-            sizes = pgbouncer_sizing(capacities[host], services[host], poolers=len(poolers), max_connections=connections)
-            fleet["pgbouncer"][host] = {**sizes, **overrides(variables.get(host, {}), "pgbouncer")}
+        fleet["celery"][host] = sized(host, "celery", celery_sizing)
+    limits = [whole_number(host, "postgres_settings.max_connections", each["max_connections"]) for host, each in fleet["postgres"].items()]
+    users = {name: dict[str, Any]() for name in POOLER_USERS}
+    for host in poolers if limits else ():
+        if capacities.get(host):
+            kept = variables.get(host, {}).get("pgbouncer_reserved_connections")
+            reserved = RESERVED if kept is None else kept
+            sizes = sized(host, "pgbouncer", pgbouncer_sizing, poolers=len(poolers), max_connections=min(limits), reserved=reserved)
+            fleet["pgbouncer"][host] = {"users": users, **sizes}
     return fleet

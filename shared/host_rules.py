@@ -50,7 +50,7 @@ def reach_problems(host: str, measured: Mapping[str, Any], address: Any) -> Iter
     if measured.get("unreachable"):
         reason = " ".join(str(measured.get("msg", "no answer")).split())
         # Connection plugins put their own words around what ssh says.
-        reason = reason[reason.find("ssh: ") :] if "ssh: " in reason else reason
+        reason = reason[reason.rfind("ssh: ") :] if "ssh: " in reason else reason
         yield f"host {host} ({address}) cannot be reached: {reason[:200]}; start it, or correct its address, user or key in the inventory"
     elif "ansible_facts" not in measured:
         reason = " ".join(str(measured.get("msg") or measured.get("module_stderr") or "no answer").split())

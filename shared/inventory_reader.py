@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,15 +35,24 @@ class Inventory:
         return {host: capacity for host, capacity in found.items() if len(capacity) == 3}
 
 
+@functools.cache
+def _load_plugins() -> None:
+    """Ansible allows it once per process."""
+    from ansible.plugins.loader import init_plugin_loader
+
+    init_plugin_loader([])
+
+
 def read_inventory(path: Path, project: Path) -> Inventory:
     """Inventory of a folder or file, with the project's group_vars."""
+    # The project's settings count wherever the script is called from; Ansible reads them when it is first imported.
+    os.environ.setdefault("ANSIBLE_CONFIG", str(project / "ansible.cfg"))
     from ansible.inventory.manager import InventoryManager
     from ansible.parsing.dataloader import DataLoader
-    from ansible.plugins.loader import init_plugin_loader
     from ansible.vars.hostvars import HostVars
     from ansible.vars.manager import VariableManager
 
-    init_plugin_loader([])
+    _load_plugins()
     loader = DataLoader()
     # group_vars beside the playbooks are found from here, as they are for a playbook.
     loader.set_basedir(str(project / "playbooks"))

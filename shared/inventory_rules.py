@@ -101,9 +101,9 @@ def quorum_problems(groups: Mapping[str, Sequence[str]]) -> Iterator[str]:
         if count and count % 2 == 0:
             yield (f"group {name} has {count} hosts ({listed(groups[name])}), but {what} vote and need an odd number; use {count - 1} or {count + 1}")
     caches, watchers = len(groups.get("redis") or ()), len(groups.get("sentinel") or ())
-    if caches > 1 and 0 < watchers < SENTINELS_FOR_REPLICAS:
+    if caches > 1 and watchers == 1:
         yield (
-            f"group sentinel has {watchers} host for {caches} Redis hosts, but a failover needs the votes of two; "
+            f"group sentinel has one host for {caches} Redis hosts, but a failover needs the votes of two; "
             f"add Sentinels until there are {SENTINELS_FOR_REPLICAS}"
         )
 
@@ -166,7 +166,7 @@ def secret_problems(secrets: Mapping[str, Any]) -> Iterator[str]:
             yield f"secret {name} is missing; run bin/secrets INVENTORY, which generates what lacks"
             continue
         if not isinstance(value, str):
-            yield f"secret {name} is no text, but {type(value).__name__}; put quotes around it in secrets.yml"
+            yield f"secret {name} is no text; put quotes around it in secrets.yml"
             continue
         if len(value) < length:
             yield f"secret {name} has {len(value)} characters, but {length} or more are needed; remove it and run bin/secrets INVENTORY"

@@ -104,13 +104,12 @@ def test_poolers_that_differ_are_listed() -> None:
 def test_every_user_has_pools_of_its_own() -> None:
     fleet = changed("pgbouncer", users={"obcms_app": {}, "reports": {"pool_size": 10}}, max_db_connections=0)
     budget = connection_budget(fleet)
-    # 50 + 10 and twice the reserve to the leader, 25 + 10 to the replicas but capped at 25, which is below the pools.
-    assert budget["rows"][6]["what"] == "leader 70 + replica 35"
-    assert any(
-        problem.startswith("connection_budget: 6 poolers x 105 = 630 connections, but db1, db2 and db3 allow 480")
-        and problem.endswith("raise postgres_settings.max_connections to 650 or have fewer poolers")
-        for problem in budget["problems"]
-    )
+    # 50 + 10 and twice the reserve to the leader; 25 + 10 to the replicas, where the cap of 25 holds them.
+    assert budget["rows"][6]["what"] == "leader 70 + replica 25"
+    assert budget["problems"] == [
+        "connection_budget: 6 poolers x 95 = 570 connections, but db1, db2 and db3 allow 480 (max_connections 500 less 20 reserved); "
+        "lower pgbouncer_settings.default_pool_size to 35"
+    ]
 
 
 def test_every_database_has_pools_of_its_own() -> None:
@@ -122,15 +121,9 @@ def test_every_database_has_pools_of_its_own() -> None:
 
 
 def test_a_cap_holds_the_pools_of_several_users() -> None:
-    fleet = changed("pgbouncer", users={"a": {"pool_size": 30}, "b": {"pool_size": 25}}, replica_max_db_connections=55)
-    assert connection_budget(fleet)["rows"][6] == {
-        "tier": "pools",
-        "host": "web1",
-        "what": "leader 65 + replica 55",
-        "count": 110,
-        "limit": 110,
-        "unit": "connections",
-    }
+    budget = connection_budget(changed("pgbouncer", users={"application": {}, "readonly": {}}))
+    assert budget["ok"]
+    assert budget["rows"][6] == {"tier": "pools", "host": "web1", "what": "leader 55 + replica 25", "count": 80, "limit": 80, "unit": "connections"}
 
 
 def test_clients_must_fit_into_the_pooler_of_their_host() -> None:
@@ -242,6 +235,9 @@ def test_hosts_that_allow_different_numbers_are_told_apart() -> None:
 def test_when_no_pool_can_be_small_enough_the_database_must_allow_more() -> None:
     found = connection_budget(changed("postgres", max_connections=150))["problems"]
     assert found[0].endswith("raise postgres_settings.max_connections to 500 or have fewer poolers")
+    # 6 x (1 + 5 + 25) + 20 = 206 is the least that the smallest pool needs.
+    assert connection_budget(changed("postgres", max_connections=206))["problems"][0].endswith("lower pgbouncer_settings.default_pool_size to 1")
+    assert connection_budget(changed("postgres", max_connections=205))["problems"][0].endswith("to 500 or have fewer poolers")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,105 @@
+"""Turns a case into a real inventory folder that Ansible reads."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import functools
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+import secrets_file
+
+PROJECT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+CASES = sorted((HERE / "cases").glob("*.yml"))
+GROUPS: dict[str, list[str]] = {
+    "lb": ["lb1", "lb2"],
+    "app": ["web1", "web2", "web3", "web4"],
+    "celery": ["worker1", "worker2"],
+    "postgres": ["db1", "db2", "db3"],
+    "redis": ["redis1", "redis2", "redis3"],
+    "sentinel": ["redis1", "redis2", "redis3"],
+    "etcd": ["redis1", "redis2", "redis3"],
+    "monitoring": ["mon1"],
+    "backup": ["backup1"],
+}
+NETWORKS = {"lb": 10, "app": 20, "celery": 30, "postgres": 40, "redis": 50, "monitoring": 60, "backup": 70}
+ADDRESSES = {host: f"10.40.0.{base + number}" for group, base in NETWORKS.items() for number, host in enumerate(GROUPS[group], 1)}
+VARIABLES: dict[str, Any] = {
+    "platform_domain": "obcms.barmm.gov.ph",
+    "platform_virtual_address": "10.40.0.10",
+    "ansible_user": "ops",
+    "ansible_ssh_private_key_file": "~/.ssh/id_ed25519",
+    "rack_of_the_ministry": "a variable of the team's own is no problem",
+}
+SURVEY = {"distribution": "debian", "version": "13", "architecture": "x86_64", "systemd": True, "disk_free_gb": 100}
+CAPACITY = {"vcpus": 8, "memory_mb": 16384, "disk_gb": 160}
+
+
+@functools.cache
+def secrets() -> dict[str, str]:
+    """Fresh secrets, as bin/secrets makes them."""
+    values: dict[str, str] = {}
+    secrets_file.complete(values, "test")
+    return values
+
+
+@functools.cache
+def expired_certificate() -> str:
+    """A certificate that ended on 2020-12-31."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "old CA")])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+    builder = builder.not_valid_before(datetime.datetime(2020, 1, 1)).not_valid_after(datetime.datetime(2020, 12, 31))
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+def answer(changes: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What the module host_capacity answers on one host."""
+    if changes is None:
+        return None
+    changes = dict(changes)
+    now = time.time()
+    survey = {**SURVEY, "asked_at": now, "epoch": now + changes.pop("clock", 0), "listeners": [{"port": 22, "owner": "ssh.service"}]}
+    capacity = {name: changes.pop(name, value) for name, value in CAPACITY.items()}
+    survey.update({name: changes.pop(name) for name in list(changes) if name in survey})
+    result = {"changed": False, "ansible_facts": {"host_capacity": capacity, "host_survey": survey}, **changes}
+    return {name: value for name, value in result.items() if value is not None}
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any] | None) -> dict[str, Any]:
+    """Changes on top; nothing removes an entry."""
+    return {name: value for name, value in {**base, **(changes or {})}.items() if value is not None}
+
+
+def write_inventory(case: dict[str, Any], folder: Path) -> Path:
+    """The inventory of one case."""
+    groups = merged(GROUPS, case.get("groups"))
+    addresses = merged(ADDRESSES, case.get("addresses"))
+    variables = merged({**VARIABLES, **secrets()}, case.get("vars"))
+    if variables.get("pki_ca_certificate") == "EXPIRED":
+        variables["pki_ca_certificate"] = expired_certificate()
+    hosts = list(dict.fromkeys(host for members in groups.values() for host in members))
+    loose = groups.pop("ungrouped", [])
+    tree: dict[str, Any] = {"all": {"children": {group: {"hosts": dict.fromkeys(members, {})} for group, members in groups.items()}}}
+    tree["all"]["hosts"] = {host: {"ansible_host": addresses[host]} if host in addresses else {} for host in [*hosts, *loose]}
+    (folder / "group_vars").mkdir(parents=True)
+    (folder / "host_vars").mkdir()
+    (folder / "hosts.yml").write_text(yaml.safe_dump(tree))
+    (folder / "group_vars" / "all.yml").write_text(yaml.safe_dump(variables))
+    measured = case.get("measured", {})
+    for host in [*hosts, *loose]:
+        own = copy.deepcopy(case.get("host_vars", {}).get(host, {}))
+        result = answer(measured.get(host, {}))
+        if result is not None:
+            own["__preflight_measured"] = result
+        (folder / "host_vars" / f"{host}.yml").write_text(yaml.safe_dump(own))
+    return folder
