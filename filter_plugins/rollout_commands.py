@@ -174,6 +174,11 @@ def rollout_proofs(results: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]
     return proofs
 
 
+def rollout_unproven(moas: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Stands in for proofs where the application has no account to log in with."""
+    return [{"code": moa["code"], "ok": True, "leak": False, "detail": "on board; not proven by a login", "seconds": 0} for moa in moas]
+
+
 def rollout_set_back(proofs: Iterable[Mapping[str, Any]], moas: Iterable[Mapping[str, Any]], settled: Sequence[str]) -> list[dict[str, Any]]:
     """MOAs to suspend after their proof: who saw what is another's, at once; who is new and failed. A settled MOA is not shut out by a bad moment."""
     leaving = {proof["code"] for proof in proofs if proof["leak"] or (not proof["ok"] and proof["code"] not in settled)}
@@ -240,6 +245,7 @@ class FilterModule:
             "rollout_tenants": rollout_tenants,
             "rollout_shares": rollout_shares,
             "rollout_proofs": rollout_proofs,
+            "rollout_unproven": rollout_unproven,
             "rollout_set_back": rollout_set_back,
             "rollout_present": rollout_present,
             "rollout_still_inside": rollout_still_inside,

@@ -1,0 +1,129 @@
+"""Commands of the application: filled in without a shell, judged by what they say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rollout_commands import (
+    CommandError,
+    rollout_changed,
+    rollout_command,
+    rollout_entries,
+    rollout_organisations,
+    rollout_outcomes,
+    rollout_passwords,
+    rollout_present,
+    rollout_preview,
+    rollout_proofs,
+    rollout_set_back,
+    rollout_shares,
+    rollout_still_inside,
+    rollout_tenants,
+)
+
+MOA = {"code": "MOH", "name": "Ministry of {Health}; rm -rf /", "type": "special", "wave": 1, "users": 30}
+
+
+def result(code: str = "MOH", rc: int = 0, stdout: str = '{"changed": true}', stderr: str = "") -> dict[str, Any]:
+    return {"item": {"code": code}, "rc": rc, "stdout": stdout, "stderr": stderr}
+
+
+def test_words_are_filled_in_one_by_one() -> None:
+    words = ["onboard_moa", "{code}", "--name", "{name}", "--type", "{app_type}", "{proof_user}", "{lower}"]
+    more = {"types": {"special": "other"}, "proof_user": "proof-{lower}"}
+    assert rollout_command(words, MOA, more) == ["onboard_moa", "MOH", "--name", MOA["name"], "--type", "other", "proof-moh", "moh"]
+    assert rollout_command(["{app_type}"], {**MOA, "type": "office"}, more) == ["office"]
+    with pytest.raises(CommandError, match=r"'\{kode\}' of the command 'tenant_add' cannot be filled in .* known are app_type, code"):
+        rollout_command(["tenant_add", "{kode}"], MOA)
+
+
+def test_outcomes() -> None:
+    bad = result("MOLE", 1, "", "starting\nCommandError: onboard_moa: MOLE: no space left\n")
+    good, failed = rollout_outcomes([result(stdout='log\n{"changed": true}'), bad])
+    assert (good["ok"], good["changed"], good["detail"]) == (True, True, "")
+    assert (failed["ok"], failed["changed"], failed["detail"]) == (False, False, "onboard_moa: MOLE: no space left")
+    assert rollout_outcomes([result(rc=1, stdout="")])[0]["detail"] == "exit status 1 and not a word"
+
+
+def test_changed_is_what_the_command_says() -> None:
+    assert rollout_changed({"stdout": '{"created": true}'})
+    assert not rollout_changed({"stdout": '{"changed": false, "created": false}'})
+    assert not rollout_changed({"stdout": "no JSON"})
+
+
+def test_organisations() -> None:
+    status = rollout_organisations(result(stdout='{"organisations": [{"code": "MOH", "state": "planned"}]}'))
+    assert status == {"MOH": {"code": "MOH", "state": "planned"}}
+    assert rollout_organisations({"skipped": True}) == {}
+    with pytest.raises(CommandError, match="did not tell where its organisations stand: no database"):
+        rollout_organisations(result(rc=1, stdout="", stderr="no database"))
+
+
+def test_passwords_follow_from_the_secret() -> None:
+    moas = [{"code": "MOH"}, {"code": "MOLE"}]
+    first = rollout_passwords(moas, "secret")
+    assert first == rollout_passwords(moas, "secret")
+    assert first != rollout_passwords(moas, "other")
+    assert len({*first.values()}) == 2
+    assert all(len(password) > 40 and "secret" not in password for password in first.values())
+
+
+def test_tenants_are_tried_on_anothers_record() -> None:
+    status = {"MOH": {"newest_record": 7}, "MOLE": {"newest_record": 9}}
+    first, second = rollout_tenants([{"code": "MOH"}, {"code": "MOLE"}], status, {"MOH": "a", "MOLE": "b"}, "proof-{lower}")
+    assert first == {"code": "MOH", "username": "proof-moh", "password": "a", "own": 7, "other": 9}
+    assert (second["own"], second["other"]) == (9, 7)
+    assert rollout_tenants([{"code": "MOH"}], {"MOH": {"newest_record": 7}}, {"MOH": "a"}, "{code}")[0]["other"] is None
+
+
+def test_shares_are_even() -> None:
+    tenants = [{"code": str(number)} for number in range(5)]
+    shares = rollout_shares(tenants, [{"name": "a"}, {"name": "b"}, {"name": "c"}])
+    assert [len(share["tenants"]) for share in shares] == [2, 2, 1]
+    assert [share["name"] for share in rollout_shares(tenants[:1], [{"name": "a"}, {"name": "b"}])] == ["a"]
+    with pytest.raises(CommandError, match="rollout_proof_clients"):
+        rollout_shares(tenants, [])
+
+
+def test_a_lost_client_proves_nothing() -> None:
+    proofs = rollout_proofs([{"proofs": [{"code": "A", "ok": True}]}, {"unreachable": True, "item": {"name": "web2", "tenants": [{"code": "B"}]}}])
+    assert [(proof["code"], proof["ok"]) for proof in proofs] == [("A", True), ("B", False)]
+    assert "web2" in proofs[1]["detail"]
+
+
+def test_who_is_set_back() -> None:
+    proofs = [
+        {"code": "LEAKS", "ok": False, "leak": True},
+        {"code": "NEW", "ok": False, "leak": False},
+        {"code": "OLD", "ok": False, "leak": False},
+        {"code": "GOOD", "ok": True, "leak": False},
+    ]
+    moas = [{"code": proof["code"]} for proof in proofs]
+    assert [moa["code"] for moa in rollout_set_back(proofs, moas, ["LEAKS", "OLD", "GOOD"])] == ["LEAKS", "NEW"]
+
+
+def test_entries_leave_out_what_did_not_happen() -> None:
+    outcomes = [{"code": "MOH", "ok": True, "changed": False, "detail": ""}]
+    assert rollout_entries([MOA], outcomes, "onboarded", settled=["MOH"]) == []
+    assert rollout_entries([MOA], outcomes, "onboarded")[0]["state"] == "onboarded"
+    assert rollout_entries([MOA], [{**outcomes[0], "ok": False, "detail": "x"}], "onboarded", settled=["MOH"])[0]["state"] == "failed"
+
+
+def test_present_and_still_inside() -> None:
+    status = {"MOH": {"state": "onboarded"}, "MOLE": {"state": "suspended"}}
+    moas = [{"code": "MOH"}, {"code": "MOLE"}, {"code": "BWC"}]
+    assert [moa["code"] for moa in rollout_present(moas, status, [])] == ["MOH"]
+    # An application that tells nothing: the record answers.
+    assert [moa["code"] for moa in rollout_present(moas, {}, ["BWC"])] == ["BWC"]
+    assert rollout_still_inside(moas, status, [{"code": "MOLE", "ok": False, "detail": "still comes in"}]) == [
+        "MOH is still on board",
+        "MOLE: still comes in",
+    ]
+
+
+def test_preview() -> None:
+    text = rollout_preview([MOA], {"MOH": {"state": "suspended", "users": 30}}, {"MOH": 31})
+    assert text == "MOH would come back; users now 30, in the list 31, planned 30; proof by a login"
+    assert rollout_preview([], {}, {}).startswith("nothing:")

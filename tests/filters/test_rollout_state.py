@@ -1,0 +1,146 @@
+"""The record: its chain, its copies, and what is read from it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_rollout_plan import PLAN
+
+import rollout_record
+from rollout_plan import rollout_plan
+from rollout_state import (
+    RecordConflict,
+    rollout_agreed,
+    rollout_metrics,
+    rollout_news,
+    rollout_state,
+    rollout_table,
+    rollout_touched_waves,
+    rollout_wave_entry,
+)
+
+
+def moa(code: str, state: str = "proven", wave: int = 1) -> dict[str, Any]:
+    return {"kind": "moa", "moa": code, "wave": wave, "state": state, "users": 20, "detail": "", "at": "2027-01-04T08:00:00Z", "who": "amina"}
+
+
+def append(place: Path, known: list[dict[str, Any]], entries: list[dict[str, Any]], **files: str) -> dict[str, Any]:
+    params = {"directory": str(place), "action": "append", "known": known, "entries": entries, "files": files}
+    return rollout_record.update(params, False)
+
+
+def read(place: Path) -> dict[str, Any]:
+    return rollout_record.update({"directory": str(place), "action": "read"}, False)
+
+
+def test_append_and_read(tmp_path: Path) -> None:
+    first = append(tmp_path, [], [moa("AAA"), moa("BBB")])
+    second = append(tmp_path, first["lines"], [moa("AAA", "suspended")])
+    assert read(tmp_path) == {"changed": False, "lines": second["lines"], "problem": ""}
+    assert [line["n"] for line in second["lines"]] == [1, 2, 3]
+    assert second["lines"][2]["previous"] == second["lines"][1]["hash"]
+
+
+def test_nothing_new_changes_nothing(tmp_path: Path) -> None:
+    lines = append(tmp_path, [], [moa("AAA")], **{"state.json": "{}"})["lines"]
+    assert append(tmp_path, lines, [], **{"state.json": "{}"})["changed"] is False
+    assert append(tmp_path, lines, [], **{"state.json": "{1}"})["changed"] is True
+
+
+def test_a_host_that_missed_lines_gets_them(tmp_path: Path) -> None:
+    lines = append(tmp_path / "a", [], [moa("AAA"), moa("BBB")])["lines"]
+    append(tmp_path / "b", lines, [moa("CCC")])
+    append(tmp_path / "a", lines, [moa("CCC")])
+    assert read(tmp_path / "a") == read(tmp_path / "b")
+
+
+def test_an_unfinished_last_line_is_cut(tmp_path: Path) -> None:
+    lines = append(tmp_path, [], [moa("AAA")])["lines"]
+    path = tmp_path / "record.jsonl"
+    path.write_text(path.read_text() + '{"kind": "mo')
+    assert read(tmp_path) == {"changed": False, "lines": lines, "problem": ""}
+    append(tmp_path, lines, [moa("BBB")])
+    assert len(read(tmp_path)["lines"]) == 2
+
+
+@given(st.integers(0, 4), st.sampled_from(["change", "remove", "repeat", "swap"]))
+def test_whatever_is_done_to_a_line_is_found(number: int, deed: str) -> None:
+    lines = rollout_record.sealed([], [moa(f"M{index}") for index in range(6)])
+    if deed == "change":
+        lines[number]["state"] = "suspended"
+    elif deed == "remove":
+        del lines[number]
+    elif deed == "repeat":
+        lines.insert(number, dict(lines[number]))
+    else:
+        lines[number], lines[number + 1] = lines[number + 1], lines[number]
+    assert rollout_record.chain_problem(lines)
+
+
+def test_a_foreign_line_stops_the_writing(tmp_path: Path) -> None:
+    append(tmp_path, [], [moa("AAA")])
+    with pytest.raises(rollout_record.RecordError, match="it has lines that the other hosts do not have; compare it"):
+        append(tmp_path, [], [moa("BBB")])
+
+
+def copies(*lines: list[dict[str, Any]], problem: str = "") -> list[dict[str, Any]]:
+    return [{"item": {"name": f"host{number}"}, "lines": each, "problem": problem} for number, each in enumerate(lines)]
+
+
+def test_copies() -> None:
+    lines = rollout_record.sealed([], [moa("AAA"), moa("BBB")])
+    assert rollout_agreed(copies(lines[:1], lines)) == lines
+    assert rollout_agreed([*copies(lines), {"unreachable": True}]) == lines
+    with pytest.raises(RecordConflict, match="host0 and host1 hold different records|host1 and host0 hold different records"):
+        rollout_agreed(copies(lines, rollout_record.sealed([], [moa("CCC")])))
+    with pytest.raises(RecordConflict, match="the record is damaged on host0: line 2 was changed"):
+        rollout_agreed(copies(lines, problem="line 2 was changed"))
+    with pytest.raises(RecordConflict, match="no host returned the record"):
+        rollout_agreed([{"unreachable": True}])
+
+
+def test_only_news_are_written() -> None:
+    lines = [moa("AAA")]
+    assert rollout_news([moa("AAA")], lines, "later", "omar") == []
+    assert [entry["who"] for entry in rollout_news([moa("AAA", "failed"), moa("BBB")], lines, "later", "omar")] == ["omar", "omar"]
+    point = {"kind": "restore_point", "wave": 1, "name": "before-wave-1"}
+    assert rollout_news([point], [point], "later", "omar") == [{**point, "at": "later", "who": "omar"}]
+
+
+def test_waves_follow_from_their_moas() -> None:
+    plan = rollout_plan(PLAN)
+    started = rollout_wave_entry([], plan, 1, ended=False)
+    assert started[0]["state"] == "started"
+    both = [moa("AAA"), moa("BBB")]
+    assert rollout_wave_entry(both, plan, 1)[0]["state"] == "complete"
+    assert rollout_wave_entry(both, plan, 1, ended=False) == []
+    half = rollout_wave_entry([moa("AAA"), moa("BBB", "failed")], plan, 1)[0]
+    assert (half["state"], half["detail"]) == ("incomplete", "not on board: BBB")
+    assert rollout_wave_entry([moa("AAA", "suspended"), moa("BBB", "suspended")], plan, 1)[0]["state"] == "taken back"
+
+
+def test_only_waves_that_were_started_are_touched() -> None:
+    plan = rollout_plan(PLAN)
+    assert rollout_touched_waves(plan["moas"], [], plan) == []
+    lines = [{"kind": "wave", "wave": 1, "state": "complete"}, moa("AAA"), moa("BBB", "suspended")]
+    assert [entry["state"] for entry in rollout_touched_waves(plan["moas"], lines, plan)] == ["incomplete"]
+
+
+def test_state_metrics_and_table() -> None:
+    plan = rollout_plan(PLAN)
+    lines = [moa("AAA", "failed"), moa("AAA"), {"kind": "wave", "wave": 1, "state": "complete"}]
+    assert rollout_state(lines)["moas"]["AAA"]["state"] == "proven"
+    text = rollout_metrics(lines, plan)
+    assert 'obcms_rollout_moa_state{moa="AAA",wave="1",state="proven"} 1' in text
+    assert 'obcms_rollout_moa_state{moa="CCC",wave="2",state="planned"} 1' in text
+    assert text.endswith("\n")
+    shown = rollout_table(plan, lines, {"AAA": {"state": "onboarded", "users": 20, "users_logged_in": 3}}, wave="1")
+    assert "CCC" not in shown
+    assert shown.splitlines()[-1] == "1 of 3 MOAs proven, 1 of 2 waves complete, 60 users planned"
+    assert "CCC" in rollout_table(plan, lines, None)
+    assert json.dumps(rollout_state(lines))
