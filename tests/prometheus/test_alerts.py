@@ -23,7 +23,9 @@ THRESHOLDS = yaml.safe_load((ROOT / "roles/prometheus/vars/main.yml").read_text(
 def rendered(path: Path) -> str:
     header, body = path.read_text().split("\n", 1)
     assert header.startswith("#jinja2: variable_start_string:'[[', variable_end_string:']]'"), path
-    environment = jinja2.Environment(variable_start_string="[[", variable_end_string="]]", trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        variable_start_string="[[", variable_end_string="]]", trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
     return environment.from_string(body).render(
         ansible_managed="by a test", __prometheus_thresholds=THRESHOLDS, prometheus_watch_clock_source=True
     )
