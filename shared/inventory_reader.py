@@ -16,6 +16,10 @@ class Inventory:
 
     groups: dict[str, list[str]]
     hostvars: Any
+    # Ansible's own objects, for who renders templates.
+    manager: Any = None
+    variables: Any = None
+    loader: Any = None
 
     def get(self, host: str, name: str) -> Any:
         """One variable, None where it is undefined or cannot be templated."""
@@ -43,11 +47,13 @@ def _load_plugins() -> None:
     init_plugin_loader([])
 
 
-def read_inventory(path: Path, project: Path) -> Inventory:
-    """Inventory of a folder or file, with the project's group_vars."""
+def read_inventory(path: Path, project: Path, extra_vars: Mapping[str, Any] | None = None) -> Inventory:
+    """Inventory of a folder or file, with the project's group_vars; extra_vars win over all other variables, as -e does."""
     # The project's settings count wherever the script is called from; Ansible reads them when it is first imported.
     os.environ.setdefault("ANSIBLE_CONFIG", str(project / "ansible.cfg"))
+    from ansible import context
     from ansible.inventory.manager import InventoryManager
+    from ansible.module_utils.common.collections import ImmutableDict
     from ansible.parsing.dataloader import DataLoader
     from ansible.vars.hostvars import HostVars
     from ansible.vars.manager import VariableManager
@@ -56,8 +62,12 @@ def read_inventory(path: Path, project: Path) -> Inventory:
     loader = DataLoader()
     # group_vars beside the playbooks are found from here, as they are for a playbook.
     loader.set_basedir(str(project / "playbooks"))
+    # The fact cache has a folder per inventory and asks here which one it is.
+    context.CLIARGS = ImmutableDict({**context.CLIARGS, "inventory": (str(path),)})
     manager = InventoryManager(loader=loader, sources=[str(path)])
     variables = VariableManager(loader=loader, inventory=manager)
+    variables._extra_vars = dict(extra_vars or {})
     hostvars = HostVars(inventory=manager, variable_manager=variables, loader=loader)
     variables._hostvars = hostvars
-    return Inventory({name: [str(host) for host in hosts] for name, hosts in manager.get_groups_dict().items()}, hostvars)
+    groups = {name: [str(host) for host in hosts] for name, hosts in manager.get_groups_dict().items()}
+    return Inventory(groups, hostvars, manager, variables, loader)

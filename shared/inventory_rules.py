@@ -34,6 +34,8 @@ SECRET_LENGTHS = {
     "redis_sentinel_password": 20,
     "redis_replica_password": 20,
     "redis_exporter_password": 20,
+    "redis_check_password": 20,
+    "redis_admin_password": 20,
     "app_secret_key": 50,
     "app_metrics_token": 20,
     "grafana_admin_password": 20,

@@ -12,6 +12,7 @@ import yaml
 from broken_inventory import CASES, PROJECT, secrets, write_inventory
 
 from inventory_reader import read_inventory
+from inventory_rules import SECRET_LENGTHS
 from preflight_report import preflight_report
 
 
@@ -35,6 +36,10 @@ def test_a_good_inventory_has_no_problem_and_a_budget(tmp_path: Path) -> None:
         "Memory of each database host",
         "  db1, db2 and db3: 500 connections x 16MB + 4096MB shared = 12096 of 16384 MB, 4288 left",
     ]
+
+
+def test_preflight_asks_for_every_secret_that_bin_secrets_makes() -> None:
+    assert set(SECRET_LENGTHS) == set(secrets())
 
 
 def test_there_are_forty_cases_at_least() -> None:
