@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable
@@ -65,6 +66,11 @@ options:
     type: list
     elements: str
     default: []
+  units:
+    description: Units whose running version C(survey) reports.
+    type: list
+    elements: str
+    default: []
   entry:
     description: What C(record) writes down.
     type: dict
@@ -88,6 +94,14 @@ current:
   description: Version that C(current) points at, empty where there is none.
   returned: survey
   type: str
+previous:
+  description: Version that ran before the current one, empty where the log knows none.
+  returned: survey
+  type: str
+running:
+  description: Version of each of O(units) that runs.
+  returned: survey
+  type: dict
 releases:
   description: Whole releases on the host, oldest first, each with C(version) and C(sha256).
   returned: survey
@@ -157,12 +171,38 @@ def lines_of(path: Path) -> list[str]:
     return path.read_text().split() if path.is_file() else []
 
 
+def previous_of(state: Path, current: str) -> str:
+    """What ran before the current version, by the log of releases."""
+    log = state / "releases.log"
+    for line in reversed(log.read_text().splitlines() if log.is_file() else []):
+        with contextlib.suppress(ValueError):
+            entry = json.loads(line)
+            if entry.get("to") == current and entry.get("from") not in ("", None, current):
+                return str(entry["from"])
+    return ""
+
+
+def running_of(root: Path, units: list[str]) -> dict[str, str]:
+    """Version that the main process of each unit was started in; empty where it does not run."""
+    found = {}
+    for unit in units:
+        shown = subprocess.run(["systemctl", "show", "--property=MainPID", "--value", unit], capture_output=True, text=True, check=False)
+        place = Path("/proc", shown.stdout.strip() or "0", "cwd")
+        with contextlib.suppress(OSError):
+            parent, _, name = os.readlink(place).rpartition("/")
+            if Path(parent) == root / "releases":
+                found[unit] = name
+    return found
+
+
 def survey(params: dict[str, Any], check: bool) -> dict[str, Any]:
     root, state = Path(params["root"]), Path(params["state"])
     releases = releases_of(root)
     return {
         "changed": False,
         "current": current_of(root),
+        "previous": previous_of(state, current_of(root)),
+        "running": running_of(root, params["units"]),
         "releases": releases,
         "versions": [item["version"] for item in releases],
         "migrated": lines_of(state / "migrated"),
@@ -312,6 +352,7 @@ def main() -> None:
             "directory": {"type": "path"},
             "keep": {"type": "int", "default": 5},
             "spare": {"type": "list", "elements": "str", "default": []},
+            "units": {"type": "list", "elements": "str", "default": []},
             "entry": {"type": "dict"},
         },
         required_if=[
