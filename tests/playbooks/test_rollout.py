@@ -101,8 +101,8 @@ class Platform:
         variables = {
             "ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable,
             "app_secret_key": "s" * 50, "platform_domain": DOMAIN, "platform_virtual_address": f"{NET}.11",
-            "rollout_balancer_port": stand_in.BALANCER, "rollout_pki_directory": place, "rollout_manage": f"{place}/manage",
-            "rollout_state_directory": f"{place}/web1", "rollout_record_directory": place + "/{{ item.name }}",
+            "rollout_balancer_port": stand_in.BALANCER, "rollout_pki_directory": place, "rollout_proof_ca": f"{place}/ca.crt", "rollout_manage": f"{place}/manage",
+            "rollout_state_directory": f"{place}/web1", "rollout_record_directory": place + "/{{ (item | default({'name': ''})).name }}",
             "rollout_user": subprocess.getoutput("id -gn"),
             "rollout_metrics_directory": place, "rollout_delivery": "file", "__rollout_scratch": f"{place}/scratch",
             "rollout_restore_point_command": ["echo", "0/3000060"], "rollout_soak_minutes": 0,
