@@ -5,7 +5,7 @@
   bin/render inventories/prod --output DIR
 
 Each host's folder holds its files under their own paths, files.txt (owner, group, mode, path) and sizes.yml. Capacities come from the fact
-cache, else from a declared host_capacity, else a reference host is assumed (and said so). Secrets are never written: ((name)) stands in.
+cache, else from a declared host_capacity, else a reference host is assumed (and said so). Secrets are never written: hidden.NAME stands in.
 Exit status: 0, 1 when something cannot be rendered, 2 on nonsense input.
 """
 
@@ -146,7 +146,7 @@ def masked_secrets() -> dict[str, str]:
     """Stand-ins for all secrets: a review needs no secret, and a fresh clone has none."""
     from inventory_rules import SECRET_LENGTHS
 
-    return {name: f"(({name}))" for name in SECRET_LENGTHS}
+    return {name: f"hidden.{name}" for name in SECRET_LENGTHS}
 
 
 def render(path: Path, output: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,9 @@ def read_inventory(path: Path, project: Path, extra_vars: Mapping[str, Any] | No
     """Inventory of a folder or file, with the project's group_vars; extra_vars win over all other variables, as -e does."""
     # The project's settings count wherever the script is called from; Ansible reads them when it is first imported.
     os.environ.setdefault("ANSIBLE_CONFIG", str(project / "ansible.cfg"))
+    from ansible import constants as C
     from ansible import context
+    from ansible.cli import CLI
     from ansible.inventory.manager import InventoryManager
     from ansible.module_utils.common.collections import ImmutableDict
     from ansible.parsing.dataloader import DataLoader
@@ -62,6 +65,9 @@ def read_inventory(path: Path, project: Path, extra_vars: Mapping[str, Any] | No
     loader = DataLoader()
     # group_vars beside the playbooks are found from here, as they are for a playbook.
     loader.set_basedir(str(project / "playbooks"))
+    # Vault passwords come from where playbooks get them; the configuration names the client relative to the project.
+    identities = [re.sub(r"@(?!/)", f"@{project}/", identity, count=1) for identity in C.DEFAULT_VAULT_IDENTITY_LIST]
+    loader.set_vault_secrets(CLI.setup_vault_secrets(loader, vault_ids=identities, auto_prompt=False))
     # The fact cache has a folder per inventory and asks here which one it is.
     context.CLIARGS = ImmutableDict({**context.CLIARGS, "inventory": (str(path),)})
     manager = InventoryManager(loader=loader, sources=[str(path)])

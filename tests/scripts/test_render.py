@@ -62,7 +62,7 @@ def test_the_budget_is_there(rendered: Path) -> None:
 
 
 def test_stand_ins_take_the_place_of_secrets(rendered: Path) -> None:
-    assert "((postgres_app_password))" in (rendered / "web1/files/etc/obcms/obcms.env").read_text()
+    assert "hidden.postgres_app_password" in (rendered / "web1/files/etc/obcms/obcms.env").read_text()
 
 
 @pytest.mark.parametrize(
