@@ -166,6 +166,9 @@ def test_one_failing_never_hurts_another(platform: Platform) -> None:
     platform.run("rollout_wave", wave=1, resume=True)
     assert states(platform) == {"AAA": "onboarded", "BBB": "onboarded"}
     assert ["onboard_moa", "BBB"] not in platform.state()["calls"]
+    platform.set(calls=[])
+    platform.run("rollout_wave", wave=1, resume=True)
+    assert {call[0] for call in platform.state()["calls"]} == {"moa_status"}
 
 
 def test_who_sees_what_is_anothers_is_set_back(platform: Platform) -> None:
