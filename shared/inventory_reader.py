@@ -48,13 +48,22 @@ def _load_plugins() -> None:
     init_plugin_loader([])
 
 
+@functools.cache
+def _vault_secrets(project: Path) -> Any:
+    """Vault passwords from where playbooks get them. Ansible asks once per process; its configuration names the client relative to the project."""
+    from ansible import constants as C
+    from ansible.cli import CLI
+    from ansible.parsing.dataloader import DataLoader
+
+    identities = [re.sub(r"@(?!/)", f"@{project}/", identity, count=1) for identity in C.DEFAULT_VAULT_IDENTITY_LIST]
+    return CLI.setup_vault_secrets(DataLoader(), vault_ids=identities, auto_prompt=False)
+
+
 def read_inventory(path: Path, project: Path, extra_vars: Mapping[str, Any] | None = None) -> Inventory:
     """Inventory of a folder or file, with the project's group_vars; extra_vars win over all other variables, as -e does."""
     # The project's settings count wherever the script is called from; Ansible reads them when it is first imported.
     os.environ.setdefault("ANSIBLE_CONFIG", str(project / "ansible.cfg"))
-    from ansible import constants as C
     from ansible import context
-    from ansible.cli import CLI
     from ansible.inventory.manager import InventoryManager
     from ansible.module_utils.common.collections import ImmutableDict
     from ansible.parsing.dataloader import DataLoader
@@ -65,9 +74,7 @@ def read_inventory(path: Path, project: Path, extra_vars: Mapping[str, Any] | No
     loader = DataLoader()
     # group_vars beside the playbooks are found from here, as they are for a playbook.
     loader.set_basedir(str(project / "playbooks"))
-    # Vault passwords come from where playbooks get them; the configuration names the client relative to the project.
-    identities = [re.sub(r"@(?!/)", f"@{project}/", identity, count=1) for identity in C.DEFAULT_VAULT_IDENTITY_LIST]
-    loader.set_vault_secrets(CLI.setup_vault_secrets(loader, vault_ids=identities, auto_prompt=False))
+    loader.set_vault_secrets(_vault_secrets(project))
     # The fact cache has a folder per inventory and asks here which one it is.
     context.CLIARGS = ImmutableDict({**context.CLIARGS, "inventory": (str(path),)})
     manager = InventoryManager(loader=loader, sources=[str(path)])
