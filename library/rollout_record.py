@@ -171,6 +171,9 @@ def update(params: dict[str, Any], check: bool) -> dict[str, Any]:
     directory.mkdir(mode=0o750, parents=True, exist_ok=True)
     if new:
         append(path, new)
+    for name in params["files"]:
+        if not Path(name).is_absolute():
+            (directory / name).parent.mkdir(mode=0o755, exist_ok=True)
     written = [str(target) for target, text in targets.items() if target.parent.is_dir() and write(target, text)]
     return {"changed": bool(new or written), "lines": lines + new, "problem": "", "written": written}
 

@@ -101,7 +101,8 @@ class Platform:
         variables = {
             "ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable,
             "app_secret_key": "s" * 50, "platform_domain": DOMAIN, "platform_virtual_address": f"{NET}.11",
-            "rollout_balancer_port": stand_in.BALANCER, "rollout_pki_directory": place, "rollout_proof_ca": f"{place}/ca.crt", "rollout_manage": f"{place}/manage",
+            "rollout_balancer_port": stand_in.BALANCER, "rollout_pki_directory": place, "rollout_proof_ca": f"{place}/ca.crt",
+            "rollout_manage": f"{place}/manage",
             "rollout_state_directory": f"{place}/web1", "rollout_record_directory": place + "/{{ (item | default({'name': ''})).name }}",
             "rollout_user": subprocess.getoutput("id -gn"),
             "rollout_metrics_directory": place, "rollout_delivery": "file", "__rollout_scratch": f"{place}/scratch",
@@ -141,6 +142,10 @@ def test_a_wave_comes_on_board_and_a_second_run_changes_nothing(platform: Platfo
     ]  # fmt: skip
     assert platform.record("mon1") == platform.record("backup1")
     assert 'obcms_rollout_wave_complete{wave="1"} 1' in (platform.place / "obcms_rollout.prom").read_text()
+    report = (platform.place / "backup1" / "reports" / "wave-1.html").read_text()
+    assert "2 of 2 organisations on board, 3 of 3 users" in report
+    assert "Restore point before-wave-1-" in report
+    assert "# Wave 1: complete" in (platform.place / "mon1" / "reports" / "wave-1.md").read_text()
     again = platform.run("rollout_wave", wave=1)
     assert "changed=0" in again.partition("PLAY RECAP")[2], again
     assert len(platform.record()) == len(kinds)
