@@ -9,7 +9,9 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ DOMAIN = "obcms.test.example"
 # Addresses of this machine alone, away from those that anything else uses.
 NET = f"127.{os.getpid() % 200 + 20}.{os.getpid() // 200 % 250}"
 ADDRESSES = {"lb1": 11, "web1": 21, "web2": 22, "db1": 41, "mon1": 61, "backup1": 71}
+PORTS = {"db1": 8008, "lb1": stand_in.BALANCER, "web1": 8000, "web2": 8000, "mon1": 9090}
 GROUPS = {"lb": ["lb1"], "app": ["web1", "web2"], "postgres": ["db1"], "monitoring": ["mon1"], "backup": ["backup1"]}
 ENVIRONMENT = os.environ | {"ANSIBLE_NOCOLOR": "1", "PATH": f"{PROJECT}/.venv/bin:{os.environ['PATH']}"}
 PLAN = """code,name,type,wave,users
@@ -80,9 +83,8 @@ class Platform:
         (inventory / "users" / "2.csv").write_text(USERS.splitlines()[0] + "\nCCC,Cy One,cy@c.example,ccc-1,admin\n")
         hosts = {group: {"hosts": {host: {"ansible_host": f"{NET}.{ADDRESSES[host]}"} for host in names}} for group, names in GROUPS.items()}
         (inventory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": hosts}}))
-        ports = {"lb1": stand_in.BALANCER, "web1": 8000, "web2": 8000, "db1": 8008, "mon1": 9090}
         self.servers = [
-            stand_in.serve(f"{NET}.{ADDRESSES[host]}", port, self.state_file, place / "ca.crt", place / "ca.key") for host, port in ports.items()
+            stand_in.serve(f"{NET}.{ADDRESSES[host]}", port, self.state_file, place / "ca.crt", place / "ca.key") for host, port in PORTS.items()
         ]
 
     def set(self, **values: Any) -> None:
@@ -111,7 +113,7 @@ class Platform:
         command = ["ansible-playbook", "-i", f"{place}/inventory", f"playbooks/{playbook}.yml", "--skip-tags", "preflight"]
         done = subprocess.run(
             [*command, "-e", json.dumps({**variables, **extra})],
-            env=ENVIRONMENT, cwd=PROJECT, capture_output=True, text=True, check=False
+            env=ENVIRONMENT, stdin=subprocess.DEVNULL, cwd=PROJECT, capture_output=True, text=True, check=False
         )  # fmt: skip
         text = done.stdout + done.stderr
         assert good is None or (done.returncode == 0) == good, text
@@ -267,3 +269,45 @@ def test_an_application_with_other_commands_is_driven_by_variables(platform: Pla
     assert "changed=0" in platform.run("rollout_wave", wave=1, **other).partition("PLAY RECAP")[2]
     platform.run("rollback_wave", wave=1, **other)
     assert states(platform) == {"aaa": "disabled", "bbb": "disabled"}
+
+
+@pytest.fixture
+def application(platform: Platform) -> Iterator[str]:
+    """The reference application in the place of balancer and application hosts; the command that runs its own commands."""
+    if find_spec("django") is None:
+        pytest.skip("no Django: bin/setup installs it")
+    for server in platform.servers[1:4]:
+        server.shutdown()
+        server.server_close()
+    place, source = platform.place, PROJECT / "lab" / "app"
+    environment = {
+        **os.environ, "DEBUG": "1", "SECRET_KEY": "s" * 60, "ALLOWED_HOSTS": "*", "DATABASE_URL": f"sqlite:///{place}/db.sqlite3",
+        "PYTHONPATH": str(source), "DJANGO_SETTINGS_MODULE": "obcms.settings", "CSRF_TRUSTED_ORIGINS": f"https://{DOMAIN}:{stand_in.BALANCER}",
+    }  # fmt: skip
+    for name in ("REDIS_URL", "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "DATABASE_REPLICA_URL"):
+        environment.pop(name, None)
+    command = place / "manage-application"
+    exports = "".join(
+        f"export {name}='{environment[name]}'\n" for name in environment if name not in os.environ or os.environ[name] != environment[name]
+    )
+    command.write_text(f'#!/bin/sh\n{exports}exec {sys.executable} {source}/manage.py "$@"\n')
+    command.chmod(0o755)
+    subprocess.run([command, "migrate", "-v", "0"], check=True)
+    binds = [word for host in ("lb1", "web1", "web2") for word in ("-b", f"{NET}.{ADDRESSES[host]}:{PORTS[host]}")]
+    tls = ["--certfile", str(place / "ca.crt"), "--keyfile", str(place / "ca.key")]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", "obcms.wsgi", "--threads", "4", *tls, *binds], cwd=source, env=environment, stdin=subprocess.DEVNULL
+    )
+    time.sleep(5)
+    yield str(command)
+    server.terminate()
+    server.wait(30)
+
+
+def test_the_reference_application(platform: Platform, application: str) -> None:
+    text = platform.run("rollout_wave", wave=1, rollout_manage=application)
+    assert text.count("its own record, not another's (404)") >= 2
+    assert "changed=0" in platform.run("rollout_wave", wave=1, rollout_manage=application).partition("PLAY RECAP")[2]
+    platform.run("rollback_wave", wave=1, moas="BBB", rollout_manage=application)
+    assert "suspended    suspended" in platform.run("rollout_status", rollout_manage=application)
+    platform.run("rollout_wave", wave=1, rollout_manage=application)
