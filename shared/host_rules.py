@@ -16,7 +16,8 @@ CLOCK_TOLERANCE_S = 5
 PORTS: dict[str, dict[int, tuple[str, ...]]] = {
     "": {9100: ("prometheus-node-exporter",)},
     "lb": {80: ("nginx",), 443: ("nginx",), 8080: ("nginx",), 9113: ("prometheus-nginx-exporter",)},
-    "app": {8000: ("obcms",)},
+    # systemd holds the socket for the application.
+    "app": {8000: ("obcms", "systemd")},
     "postgres": {5432: ("patroni", "postgres"), 8008: ("patroni",), 9187: ("prometheus-postgres-exporter",)},
     "redis": {6379: ("redis",), 9121: ("prometheus-redis-exporter",)},
     "sentinel": {26379: ("redis",)},
