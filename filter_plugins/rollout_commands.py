@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -49,6 +50,7 @@ _value:
 
 # A result says whether something changed in one of these fields.
 CHANGED_FIELDS = ("changed", "created")
+ERROR_LINE = re.compile(r"[\w.]*(Error|Exception)\b.*: ")
 
 
 class CommandError(ValueError):
@@ -86,8 +88,11 @@ def answer_of(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _reason(result: Mapping[str, Any]) -> str:
     lines = [line.strip() for line in str(result.get("stderr") or result.get("msg") or "").splitlines() if line.strip()]
-    last = lines[-1] if lines else f"exit status {result.get('rc', '?')} and not a word"
-    return last.removeprefix("CommandError: ")
+    if not lines:
+        return f"exit status {result.get('rc', '?')} and not a word"
+    # A traceback ends with its error, which may go on for several lines.
+    errors = [line for line in lines if ERROR_LINE.match(line)]
+    return (errors or lines)[-1].removeprefix("CommandError: ")
 
 
 def rollout_changed(result: Mapping[str, Any], fields: Sequence[str] = CHANGED_FIELDS) -> bool:
@@ -115,13 +120,13 @@ def rollout_outcomes(results: Iterable[Mapping[str, Any]], code: str = "code") -
     return outcomes
 
 
-def rollout_organisations(result: Mapping[str, Any] | None, field: str = "organisations", code: str = "code") -> dict[str, dict[str, Any]]:
-    """The application's own status by code."""
-    if not result or result.get("skipped"):
+def rollout_organisations(result: Mapping[str, Any] | None, needed: bool = True, field: str = "organisations") -> dict[str, dict[str, Any]]:
+    """The application's own status by code; nothing where it has no command for it, or is down and not needed."""
+    if not result or result.get("skipped") or (result.get("rc") != 0 and not needed):
         return {}
     if result.get("rc") != 0:
         raise CommandError(f"rollout_organisations: the application did not tell where its organisations stand: {_reason(result)}")
-    return {str(row[code]): row for row in answer_of(result).get(field, [])}
+    return {str(row["code"]): row for row in answer_of(result).get(field, [])}
 
 
 def rollout_passwords(moas: Iterable[Mapping[str, Any]], secret: str) -> dict[str, str]:

@@ -44,6 +44,8 @@ def test_outcomes() -> None:
     good, failed = rollout_outcomes([result(stdout='log\n{"changed": true}'), bad])
     assert (good["ok"], good["changed"], good["detail"]) == (True, True, "")
     assert (failed["ok"], failed["changed"], failed["detail"]) == (False, False, "onboard_moa: MOLE: no space left")
+    traceback = "Traceback:\n  File x\ndb.utils.OperationalError: connection failed: no such file\n  Is the server running?\n"
+    assert rollout_outcomes([result(rc=1, stdout="", stderr=traceback)])[0]["detail"] == "db.utils.OperationalError: connection failed: no such file"
     assert rollout_outcomes([result(rc=1, stdout="")])[0]["detail"] == "exit status 1 and not a word"
 
 
@@ -57,6 +59,7 @@ def test_organisations() -> None:
     status = rollout_organisations(result(stdout='{"organisations": [{"code": "MOH", "state": "planned"}]}'))
     assert status == {"MOH": {"code": "MOH", "state": "planned"}}
     assert rollout_organisations({"skipped": True}) == {}
+    assert rollout_organisations(result(rc=1), needed=False) == {}
     with pytest.raises(CommandError, match="did not tell where its organisations stand: no database"):
         rollout_organisations(result(rc=1, stdout="", stderr="no database"))
 
