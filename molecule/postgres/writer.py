@@ -37,7 +37,7 @@ def main() -> None:
     with connect(conninfo).cursor() as cursor:
         cursor.execute("SELECT n FROM molecule_rows")
         found = {row[0] for row in cursor.fetchall()}
-    gap = max(later - earlier for earlier, later in zip(times, times[1:]))
+    gap = max(later - earlier for earlier, later in zip(times, times[1:], strict=False))
     print(json.dumps({"acknowledged": len(acknowledged), "lost": len(set(acknowledged) - found), "longest_gap": round(gap, 1)}))
 
 

@@ -8,6 +8,7 @@ import hmac
 
 import pytest
 from ansible.errors import AnsibleFilterError
+
 from scram_secret import scram_secret
 
 
