@@ -32,6 +32,16 @@ class Client:
         return line
 
 
+def kept(number: int) -> bool:
+    """Whether the key is there; asked until somebody answers."""
+    for _ in range(60):
+        try:
+            return Client().ask("GET", f"writer:{number}") == "1"
+        except OSError:
+            time.sleep(0.5)
+    raise SystemExit("no master within 30 s after the end")
+
+
 def main() -> None:
     client, written, stall, errors, last = None, [], 0.0, {}, time.monotonic()
     number, end = 0, time.monotonic() + float(sys.argv[1])
@@ -48,8 +58,7 @@ def main() -> None:
             stall, last = max(stall, time.monotonic() - last), time.monotonic()
             written.append(number)
         time.sleep(0.05)
-    client = client or Client()
-    lost = [n for n in written if client.ask("GET", f"writer:{n}") != "1"]
+    lost = [n for n in written if not kept(n)]
     print(json.dumps({"written": len(written), "lost": len(lost), "stall": round(stall, 1), "errors": errors}))
 
 
