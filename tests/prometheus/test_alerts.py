@@ -26,9 +26,7 @@ def rendered(path: Path) -> str:
     environment = jinja2.Environment(
         variable_start_string="[[", variable_end_string="]]", trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    return environment.from_string(body).render(
-        ansible_managed="by a test", __prometheus_thresholds=THRESHOLDS, prometheus_watch_clock_source=True
-    )
+    return environment.from_string(body).render(ansible_managed="by a test", __prometheus_thresholds=THRESHOLDS, prometheus_watch_clock_source=True)
 
 
 def rules() -> list[dict[str, Any]]:

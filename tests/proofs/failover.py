@@ -57,9 +57,7 @@ def leader() -> str:
 def healthy() -> None:
     """Wait until the cluster has its leader and two replicas streaming, one of them synchronous."""
     for _ in range(120):
-        streaming = on(
-            leader(), "sudo -u postgres psql -Atc \"SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'\"", check=False
-        )
+        streaming = on(leader(), "sudo -u postgres psql -Atc \"SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'\"", check=False)
         if streaming == "2":
             time.sleep(8)  # two rounds of Patroni's loop, so that the synchronous standby is on record
             return

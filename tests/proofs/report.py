@@ -70,9 +70,7 @@ def machine() -> str:
 
 def write(name: str, question: str, series: Sequence[Series], notes: Sequence[str] = ()) -> int:
     """Write docs/proofs/NAME.md and print it; exit status 1 when a series failed."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False
-    ).stdout.strip()
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False).stdout.strip()
     today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     lines = [f"# {name}", "", question, "", f"Commit {commit}, {machine()}, {today}. Repeat with `bin/prove {name}`.", ""]
     lines += ["| what | limit | n | p50 | max | result |", "|---|---|---|---|---|---|", *(s.row() for s in series), ""]

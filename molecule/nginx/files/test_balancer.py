@@ -209,8 +209,22 @@ def test_a_body_of_100_mb_passes_and_a_larger_one_does_not() -> None:
     body = bytes(100 * 1024 * 1024)
     assert json.loads(ask("/upload/", "POST", body).body)["body"] == len(body)
     refused = subprocess.run(
-        ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "--resolve", f"{DOMAIN}:443:{ADDRESS}", "--data-binary", "@-", f"https://{DOMAIN}/upload/"],
-        input=body + b"x", capture_output=True, check=False,
+        [
+            "curl",
+            "-sk",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "--resolve",
+            f"{DOMAIN}:443:{ADDRESS}",
+            "--data-binary",
+            "@-",
+            f"https://{DOMAIN}/upload/",
+        ],
+        input=body + b"x",
+        capture_output=True,
+        check=False,
     )
     assert refused.stdout == b"413"
 
@@ -257,8 +271,22 @@ def test_tls_is_of_this_decade() -> None:
         shown = on("lb1", "sh", "-c", f"echo | openssl s_client {option} -connect 127.0.0.1:443 -servername {DOMAIN} 2>&1; true")
         assert ("Cipher is (NONE)" not in shown and "Cipher is" in shown) == works, (option, shown[-600:])
     version = subprocess.run(
-        ["curl", "-s", "--cacert", AUTHORITY, "-o", "/dev/null", "-w", "%{http_version}", "--resolve", f"{DOMAIN}:443:{ADDRESS}", f"https://{DOMAIN}/"],
-        capture_output=True, text=True, check=True,
+        [
+            "curl",
+            "-s",
+            "--cacert",
+            AUTHORITY,
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_version}",
+            "--resolve",
+            f"{DOMAIN}:443:{ADDRESS}",
+            f"https://{DOMAIN}/",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert version.stdout == "2"
 
