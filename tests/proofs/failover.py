@@ -107,7 +107,7 @@ def lose_leader(kind: str, series: Series, seconds: int) -> None:
 def cache_master() -> str:
     """Name of the Redis master as the Sentinels of a running host say."""
     for host in CACHE_HOSTS:
-        config = on(host, "redis-obcms-role || true", check=False).splitlines()
+        config = on(host, "redis-obcms role || true", check=False).splitlines()
         if config and config[0] == "master":
             return host
     raise RuntimeError("no Redis host is master")
