@@ -57,8 +57,9 @@ class Steps:
         print(colour(32, f"      done in {time.monotonic() - start:.0f} s") + (f": {note}" if note else ""), flush=True)
 
 
+@functools.cache
 def inventory() -> dict[str, Any]:
-    """The lab's inventory as ansible-inventory gives it."""
+    """The lab's inventory as ansible-inventory gives it, read once."""
     output = image.run(str(BIN / "ansible-inventory"), "-i", str(INVENTORY), "--list", cwd=str(PROJECT))
     return dict(json.loads(output))
 
@@ -78,18 +79,6 @@ def wanted_hosts() -> list[hosts.Host]:
         host = {"name": name, "address": variables[name]["ansible_host"], "memory_mb": max(sizes, default=512)}
         found.append(host | {"publish": PUBLISHED.get(name, []), "volumes": ["media:/srv/obcms/media"] if shared else []})
     return found
-
-
-@functools.cache
-def wanted_hosts_cached() -> tuple[hosts.Host, ...]:
-    """wanted_hosts, read once: proofs ask many times."""
-    return tuple(wanted_hosts())
-
-
-@functools.cache
-def project_name_cached() -> str:
-    """project_name, read once."""
-    return project_name()
 
 
 def project_name() -> str:

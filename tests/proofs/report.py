@@ -19,8 +19,8 @@ import lab  # noqa: E402
 
 def on(host: str, command: str, *, check: bool = True, timeout: float = 120) -> str:
     """Output of a shell command run as root on a lab host, over SSH; RuntimeError when it fails and `check` is set."""
-    address = next(h["address"] for h in lab.wanted_hosts_cached() if h["name"] == host)
-    options = ["-i", str(hosts.KEY), "-o", f"UserKnownHostsFile={hosts.known_hosts(lab.project_name_cached())}", "-o", "ConnectTimeout=5"]
+    address = next(h["address"] for h in lab.wanted_hosts() if h["name"] == host)
+    options = ["-i", str(hosts.KEY), "-o", f"UserKnownHostsFile={hosts.known_hosts(lab.project_name())}", "-o", "ConnectTimeout=5"]
     remote = ["ssh", *options, f"ops@{address}", "sudo", "-n", "bash", "-s"]
     done = subprocess.run(remote, input=command, capture_output=True, text=True, check=False, timeout=timeout)
     if check and done.returncode != 0:
@@ -30,7 +30,7 @@ def on(host: str, command: str, *, check: bool = True, timeout: float = 120) -> 
 
 def container(host: str) -> str:
     """Name of a host's container."""
-    return f"{lab.project_name_cached()}-{host}"
+    return f"{lab.project_name()}-{host}"
 
 
 def docker(*arguments: str) -> str:
