@@ -33,7 +33,7 @@ STATE = Path(__file__).resolve().parent.parent / ".lab"
 KEY = STATE / "id_ed25519"
 # Starting a systemd container needs these two capabilities and none of the engine's system-call filters.
 HOST_OPTIONS = (
-    "--cgroupns=host --cap-add=SYS_ADMIN --cap-add=NET_ADMIN --security-opt=seccomp=unconfined --security-opt=apparmor=unconfined "
+    "--cgroupns=host --cap-add=SYS_ADMIN --cap-add=NET_ADMIN --cap-add=SYS_PTRACE --security-opt=seccomp=unconfined --security-opt=apparmor=unconfined "
     "--tmpfs=/run --tmpfs=/run/lock --volume=/sys/fs/cgroup:/sys/fs/cgroup:rw --stop-timeout=60 --restart=no"
 ).split()
 

@@ -40,8 +40,8 @@ options:
     type: str
   tenants:
     description: >-
-      Tenants to prove, each with C(code), C(username), C(password), C(own) (id of a record of its own, or null) and C(other) (id of a record
-      of another tenant, or null).
+      Tenants to prove, each with C(code) (null for an account that belongs to none), C(username), C(password), C(own) (id of a record of
+      its own, or null) and C(other) (id of a record of another tenant, or null).
     type: list
     elements: dict
     required: true
@@ -54,6 +54,11 @@ options:
     description: Paths of the application, C(login), C(me), C(records).
     type: dict
     default: {login: /login/, me: /api/me/, records: /api/records/}
+  pages:
+    description: Further paths that must answer 200 once an account is in.
+    type: list
+    elements: str
+    default: []
   field:
     description: Field of the answer of C(me) that holds the code of the tenant.
     type: str
@@ -180,16 +185,28 @@ def log_in(browser: Browser, path: str, username: str, password: str) -> bool:
     raise ProofFailed(f"the login answered {answer.status}")
 
 
+def open_pages(browser: Browser, pages: list[str]) -> list[str]:
+    """What was opened, in words; ProofFailed at the first page that is not a 200."""
+    for page in pages:
+        answer = browser.request("GET", page)
+        if answer.status != 200:
+            raise ProofFailed(f"{page} answered {answer.status} after the login")
+    return ["{} answered 200".format(" and ".join(pages))] if pages else []
+
+
 def look_around(browser: Browser, params: dict[str, Any], tenant: dict[str, Any]) -> str:
-    """What the tenant sees, in words; Leak when it is somebody else's."""
+    """What the account sees, in words; Leak when it is another tenant's."""
     paths = params["paths"]
+    opened = open_pages(browser, params["pages"])
+    if tenant["code"] is None:
+        return ", ".join(["logs in", *opened])
     me = browser.request("GET", paths["me"])
     seen = (me.json() or {}).get(params["field"]) if me.status == 200 else None
     if seen is None:
         raise ProofFailed("{} answered {} instead of the account".format(paths["me"], me.status))
     if seen != tenant["code"]:
         raise Leak("the account of {} sees the organisation {}".format(tenant["code"], seen))
-    found = ["logs in", f"sees {seen}"]
+    found = ["logs in", *opened, f"sees {seen}"]
     if tenant.get("own") is not None:
         own = browser.request("GET", "{}{}/".format(paths["records"], tenant["own"]))
         if own.status != 200:
@@ -245,6 +262,7 @@ def main() -> None:
             "tenants": {"type": "list", "elements": "dict", "required": True, "no_log": False},
             "expect": {"type": "str", "choices": ["entry", "refusal"], "default": "entry"},
             "paths": {"type": "dict", "default": {"login": "/login/", "me": "/api/me/", "records": "/api/records/"}},
+            "pages": {"type": "list", "elements": "str", "default": []},
             "field": {"type": "str", "default": "organisation"},
             "patience": {"type": "int", "default": 90},
             "timeout": {"type": "int", "default": 20},

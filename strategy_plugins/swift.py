@@ -7,6 +7,9 @@ OBCMS_STRATEGY=linear chooses the stock strategy although Mitogen is there.
 from __future__ import annotations
 
 import os
+from typing import Any
+
+from ansible.plugins.loader import filter_loader, test_loader
 
 DOCUMENTATION = """
 name: swift
@@ -36,7 +39,17 @@ if _mitogen_wanted():
     # Asked of Ansible's own loader: a second import of the module would register its debugger twice.
     _Linear = ansible_mitogen.loaders.strategy_loader.get("linear", class_only=True)
 
-    class StrategyModule(ansible_mitogen.strategy.StrategyMixin, _Linear):
+    class _Base(ansible_mitogen.strategy.StrategyMixin, _Linear):
         """Linear, over Mitogen."""
 else:
-    from ansible.plugins.strategy.linear import StrategyModule  # noqa: F401
+    from ansible.plugins.strategy.linear import StrategyModule as _Base
+
+
+class StrategyModule(_Base):
+    """Linear, with every filter and test compiled before the first worker process is forked."""
+
+    def run(self, iterator: Any, play_context: Any) -> Any:
+        # Ansible compiles them where they are first used, which is in the worker: once for each task and host.
+        for loader in (filter_loader, test_loader):
+            list(loader.all())
+        return super().run(iterator, play_context)
