@@ -42,6 +42,7 @@ READY = (
     "--resolve app.obcms.internal:8000:$(hostname -i | cut -d' ' -f1) https://app.obcms.internal:8000/ready/"
 )
 
+LEADS = "curl -sk -o /dev/null -w '%{http_code}' --max-time 2 https://$(hostname -i | cut -d' ' -f1):8008/primary"
 # Celery's own task: the answer went through the broker, a worker and the store of results.
 TASK = """id=$(obcms-celery call celery.accumulate --args '[40, 2]' | tail -n 1); timeout 60 obcms-celery result "$id" | tail -n 1"""
 
@@ -50,8 +51,7 @@ def leader() -> str:
     """Name of the PostgreSQL leader; RuntimeError when no host says it leads."""
     for _ in range(60):
         for host in DATABASE_HOSTS:
-            answer = on(host, "curl -sk -o /dev/null -w '%{http_code}' --max-time 2 https://127.0.0.1:8008/primary || true", check=False)
-            if answer == "200":
+            if on(host, LEADS, check=False) == "200":
                 return host
         time.sleep(1)
     raise RuntimeError("no database host leads")
