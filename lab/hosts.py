@@ -31,9 +31,11 @@ LABEL = "obcms.project"
 TEST_RANGE = ipaddress.IPv4Network("198.18.0.0/15")
 STATE = Path(__file__).resolve().parent.parent / ".lab"
 KEY = STATE / "id_ed25519"
-# Starting a systemd container needs these two capabilities and none of the engine's system-call filters.
+# Starting a systemd container needs the first two capabilities and none of the engine's system-call filters; the third lets root see
+# what another user's process runs, as on any host.
 HOST_OPTIONS = (
-    "--cgroupns=host --cap-add=SYS_ADMIN --cap-add=NET_ADMIN --cap-add=SYS_PTRACE --security-opt=seccomp=unconfined --security-opt=apparmor=unconfined "
+    "--cgroupns=host --cap-add=SYS_ADMIN --cap-add=NET_ADMIN --cap-add=SYS_PTRACE "
+    "--security-opt=seccomp=unconfined --security-opt=apparmor=unconfined "
     "--tmpfs=/run --tmpfs=/run/lock --volume=/sys/fs/cgroup:/sys/fs/cgroup:rw --stop-timeout=60 --restart=no"
 ).split()
 
