@@ -149,9 +149,8 @@ def masked_secrets() -> dict[str, str]:
     return {name: f"hidden.{name}" for name in SECRET_LENGTHS}
 
 
-def render(path: Path, output: Path) -> list[str]:
-    """Writes everything; what could not be rendered comes back as messages."""
-
+def render(path: Path, output: Path, secrets: Mapping[str, str]) -> list[str]:
+    """Writes everything, with these values in place of the inventory's secrets; what could not be rendered comes back as messages."""
     from connection_budget import connection_budget
     from fleet_plan import OVERRIDES, plan_fleet
     from inventory_reader import read_inventory
@@ -159,7 +158,7 @@ def render(path: Path, output: Path) -> list[str]:
     from preflight_report import budget_table
 
     with contextlib.redirect_stderr(io.StringIO()):
-        inventory = read_inventory(path, PROJECT, masked_secrets())
+        inventory = read_inventory(path, PROJECT, secrets)
     hosts = inventory.groups.get("all", [])
     if not hosts:
         fail(f"inventory {str(path)!r} has no host; give a folder like inventories/prod")
@@ -205,7 +204,7 @@ def main(argv: Sequence[str]) -> int:
     output = Path(options.output) if options.output else PROJECT / "render" / path.resolve().name
     if output.exists() and (not output.is_dir() or (any(output.iterdir()) and not (output / "budget.txt").exists())):
         fail(f"{str(output)!r} holds something else than an earlier rendering; choose another folder")
-    problems = render(path, output)
+    problems = render(path, output, masked_secrets())
     for problem in problems:
         print(f"render: {problem}", file=sys.stderr)
     return 1 if problems else 0
