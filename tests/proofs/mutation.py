@@ -37,7 +37,7 @@ def prepare() -> None:
     for name in names:
         source, target = PROJECT / name, WORK / name
         if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, target)
     (WORK / "src").mkdir(exist_ok=True)

@@ -17,10 +17,8 @@ import render
 
 def found(host: str, paths: list[str]) -> dict[str, tuple[str, str]]:
     """Path to (owner:group mode, SHA-256) of the files that the host has."""
-    lines = "\n".join(paths)
-    text = on(
-        host, f'while read -r f; do [ -f "$f" ] && stat -Lc \'%U:%G %04a\' "$f" && sha256sum "$f"; done <<\'EOF\'\n{lines}\nEOF\ntrue'
-    ).splitlines()
+    look = '[ -f "$f" ] && stat -Lc \'%U:%G %04a\' "$f" && sha256sum "$f"'
+    text = on(host, "\n".join([f"while read -r f; do {look}; done <<'EOF'", *paths, "EOF", "true"])).splitlines()
     return {hashed.split(maxsplit=1)[1]: (owner, hashed.split()[0]) for owner, hashed in zip(text[::2], text[1::2], strict=True)}
 
 
@@ -34,10 +32,10 @@ def main() -> int:
         differing.failures += render.render(PROJECT / "inventories" / "lab", output, {})
         for host in [h["name"] for h in lab.wanted_hosts()]:
             listed = [line.split(" ", 2) for line in (output / host / "files.txt").read_text().splitlines() if line]
-            wanted = {
-                path: (f"{owner} {mode}", hashlib.sha256((output / host / "files" / path[1:]).read_bytes()).hexdigest())
-                for owner, mode, path in listed
-            }
+            wanted = {}
+            for owner, mode, path in listed:
+                content = (output / host / "files" / path.lstrip("/")).read_bytes()
+                wanted[path] = (f"{owner} {mode}", hashlib.sha256(content).hexdigest())
             there = found(host, list(wanted))
             compared += len(wanted)
             for path, (owner, content) in sorted(wanted.items()):

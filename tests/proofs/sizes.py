@@ -66,7 +66,7 @@ def app(host: str, _wanted: Answers) -> Answers:
         "setpriv --reuid obcms --regid obcms --clear-groups "
         "/opt/obcms/current/venv/bin/python -m gunicorn --config /etc/obcms/gunicorn.conf.py --print-config obcms.wsgi:application",
     )
-    answers: Answers = {name: value for name, value in re.findall(r"^(\w+)\s+= (.*)$", shown, re.MULTILINE)}
+    answers: Answers = dict(re.findall(r"^(\w+)\s+= (.*)$", shown, re.MULTILINE))
     answers["workers"] = on(host, f"pgrep -c -P {main}")
     return answers
 
