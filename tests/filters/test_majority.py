@@ -28,6 +28,14 @@ def test_small_groups_write_without_replicas(count: int) -> None:
 
 @pytest.mark.parametrize("wrong", [[], "redis1", {"redis1": 1}, None])
 def test_what_is_no_group_is_refused(wrong: object) -> None:
+    empty = "the list is empty, but 1 member at least is needed; add a host to the group"
+    said = empty if wrong == [] else f"{wrong!r} is no list; pass the list of members"
     for function in (majority, replicas_for_majority):
-        with pytest.raises(SizingError):
+        with pytest.raises(SizingError) as raised:
             function(wrong)
+        assert str(raised.value) == f"{function.__name__}: {said}"
+
+
+def test_the_smallest_groups_and_one_member() -> None:
+    assert [majority(range(count)) for count in (1, 2, 3, 4, 5)] == [1, 2, 2, 3, 3]
+    assert [replicas_for_majority(range(count)) for count in (1, 2, 3, 4, 5)] == [0, 0, 1, 2, 2]

@@ -12,6 +12,7 @@ HOSTVARS: dict[str, dict[str, Any]] = {
     "db1": {"ansible_host": "192.0.2.1", "host_capacity": host(), "group_names": ["postgres"]},
     "db2": {"ansible_host": "192.0.2.2", "host_capacity": host(4), "group_names": ["etcd", "postgres"]},
     "bare": {"ansible_host": "", "host_capacity": None},
+    "lone": {"host_capacity": host()},
     "odd": {"ansible_host": "192.0.2.9", "host_capacity": "8 CPUs", "group_names": ["app"]},
 }
 
@@ -49,6 +50,16 @@ def test_capacities_carry_host_and_services() -> None:
         ),
         (
             capacities,
+            ["lone"],
+            "capacities: lone has no group_names; it is in no group; add it to one",
+        ),
+        (
+            capacities,
+            ["ghost"],
+            "capacities: ghost has no host_capacity; run playbooks/preflight.yml without --limit once, which measures every host, or declare it",
+        ),
+        (
+            capacities,
             ["odd"],
             "capacities: host_capacity of odd is '8 CPUs', but must be a dict; "
             "run playbooks/preflight.yml without --limit once, which measures every host, or declare it",
@@ -59,3 +70,17 @@ def test_a_host_without_what_is_asked_is_named(function: Any, hosts: Any, messag
     with pytest.raises(SizingError) as raised:
         function(hosts, HOSTVARS)
     assert str(raised.value) == message
+
+
+class Undefined:
+    """Stands for what Ansible gives for a variable that cannot be templated: the name of the class says so."""
+
+
+class VaultExceptionMarker:
+    """As above, in ansible-core 2.19."""
+
+
+@pytest.mark.parametrize("value", [Undefined(), VaultExceptionMarker(), None, ""])
+def test_what_cannot_be_templated_counts_as_missing(value: object) -> None:
+    with pytest.raises(SizingError, match="^members: db1 has no ansible_host; "):
+        members(["db1"], {"db1": {"ansible_host": value}})

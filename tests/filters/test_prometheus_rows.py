@@ -52,3 +52,35 @@ def test_critical_alerts_that_fire_are_named_and_pending_ones_are_not() -> None:
 def test_a_missing_alertmanager_and_a_missing_answer() -> None:
     rows = prometheus_rows(answers(alertmanagers={"activeAlertmanagers": []}, alerts=None), "mon1", 1)
     assert bad(rows) == [("Alertmanagers known", "0/1"), ("alerts", "Connection refused")]
+
+
+def test_whole_rows_and_several_findings_in_one() -> None:
+    targets = {"activeTargets": [target("node", name, "down", error) for name, error in (("db2", ""), ("db1", "refused"))]}
+    rules = {"groups": [{"rules": [{"name": "A", "health": "ok"}, {"name": "C", "health": "err"}]}, {"rules": [{"name": "B", "health": "err"}]}]}
+    severe = [{"labels": {"alertname": name, "severity": "critical"}, "state": "firing"} for name in ("Z", "Y")]
+    other = [{"labels": {"alertname": "Watchdog"}, "state": "firing"}]
+    found = prometheus_rows(answers(targets=targets, rules=rules, alerts={"alerts": severe + other}), "mon1", 1)
+    assert found == [
+        {"service": "prometheus", "host": "mon1", "asked": asked, "answer": said, "ok": ok}
+        for asked, said, ok in (
+            ("targets of node up", "0/2, not db1 (refused); db2 (down)", False),
+            ("alert rules work", "B (None); C (None)", False),
+            ("Alertmanagers known", "1/1", True),
+            ("no critical alert fires", "Y (platform), Z (platform)", False),
+        )
+    ]
+
+
+def test_what_a_healthy_prometheus_says() -> None:
+    rows = prometheus_rows(answers(), "mon1", 1)
+    assert [row["answer"] for row in rows] == ["2/2", "1/1", "1 rules", "1/1", "none"]
+
+
+def test_no_answer_at_all() -> None:
+    rows = prometheus_rows([{}, {"json": None, "msg": "timed out"}, {"json": {}}, {"json": {"data": {"alerts": []}}}], "mon1", 1)
+    assert [(row["asked"], row["answer"], row["ok"]) for row in rows] == [
+        ("targets", "no answer", False),
+        ("rules", "timed out", False),
+        ("alertmanagers", "no answer", False),
+        ("no critical alert fires", "none", True),
+    ]

@@ -159,7 +159,7 @@ def main() -> int:
         if ready in chosen:
             lose_cache(ready, tasks)
     notes = ["Rows are written one after the other through web1's PgBouncer; the figure is the longest gap between two acknowledged rows."]
-    return write("failover", __doc__ or "", chosen, notes)
+    return write(f"failover_{options.only}" if options.only else "failover", __doc__ or "", chosen, notes)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,8 @@ def write(name: str, question: str, series: Sequence[Series], notes: Sequence[st
     """Write docs/proofs/NAME.md and print it; exit status 1 when a series failed."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False).stdout.strip()
     today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    lines = [f"# {name}", "", question, "", f"Commit {commit}, {machine()}, {today}. Repeat with `bin/prove {name}`.", ""]
+    command = " ".join([f"bin/prove {Path(sys.argv[0]).stem}", *sys.argv[1:]])
+    lines = [f"# {name}", "", question, "", f"Commit {commit}, {machine()}, {today}. Repeat with `{command}`.", ""]
     lines += ["| what | limit | n | p50 | max | result |", "|---|---|---|---|---|---|", *(s.row() for s in series), ""]
     failures = [f"- {s.title}: {failure}" for s in series for failure in s.failures]
     lines += ["## Failures", "", *(failures or ["None."]), ""]
