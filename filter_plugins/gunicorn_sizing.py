@@ -66,7 +66,7 @@ def gunicorn_sizing(host_capacity: Any, host_services: Any, **unknown: Any) -> d
         "graceful_timeout": 30,  # facts, seconds
         "max_requests": 1000,  # facts
         "max_requests_jitter": 100,  # gunicorn documentation: spreads the restarts; a tenth is customary
-        "keepalive": 2,  # gunicorn documentation: default; nginx opens a connection per request
+        "keepalive": 0,  # one request per connection: a reused one could be reset by a worker that has served its share
         "backlog": 2048,  # gunicorn documentation: default; kernel_sizing sets net.core.somaxconn above it
     }
 

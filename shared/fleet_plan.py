@@ -12,8 +12,10 @@ from celery_sizing import celery_sizing
 from gunicorn_sizing import gunicorn_sizing
 from host_share import SizingError, memory_share_mb, parse_host, parse_services, whole_number
 from inventory_rules import services_of
+from nginx_sizing import nginx_sizing
 from pgbouncer_sizing import RESERVED, pgbouncer_sizing
 from postgres_sizing import postgres_sizing
+from redis_sizing import redis_sizing
 
 # Group to the variable in which people override its sizes.
 OVERRIDES = {
@@ -42,7 +44,7 @@ def overrides(variables: Mapping[str, Any], service: str) -> Mapping[str, Any]:
 def plan_fleet(
     groups: Mapping[str, Sequence[str]], capacities: Mapping[str, Any], variables: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Input of connection_budget. Hosts whose capacity nobody knows are left out: they are reported by their own rule."""
+    """Sizes of every tier, by host; those of the connection budget among them. Hosts whose capacity nobody knows are left out: they are reported by their own rule."""
 
     def hosts(group: str) -> list[str]:
         return [host for host in groups.get(group) or () if capacities.get(host)]
@@ -58,7 +60,7 @@ def plan_fleet(
             raise SizingError(f"{host}: {error}") from error
         return {**sizes, **overrides(variables.get(host, {}), service)}
 
-    fleet: dict[str, dict[str, dict[str, Any]]] = {"app": {}, "celery": {}, "pgbouncer": {}, "postgres": {}}
+    fleet: dict[str, dict[str, dict[str, Any]]] = {"app": {}, "celery": {}, "pgbouncer": {}, "postgres": {}, "redis": {}, "lb": {}}
     for host in hosts("postgres"):
         sizes = sized(host, "postgres", postgres_sizing, fleet=databases, poolers=max(1, len(poolers)))
         living = parse_services("preflight", services[host], "postgres")
@@ -68,6 +70,10 @@ def plan_fleet(
         fleet["app"][host] = sized(host, "app", gunicorn_sizing)
     for host in hosts("celery"):
         fleet["celery"][host] = sized(host, "celery", celery_sizing)
+    for host in hosts("redis"):
+        fleet["redis"][host] = sized(host, "redis", redis_sizing)
+    for host in hosts("lb"):
+        fleet["lb"][host] = sized(host, "lb", nginx_sizing)
     limits = [whole_number(host, "postgres_settings.max_connections", each["max_connections"]) for host, each in fleet["postgres"].items()]
     users = {name: dict[str, Any]() for name in POOLER_USERS}
     for host in poolers if limits else ():

@@ -19,7 +19,7 @@ def test_an_8_core_web_host_has_17_workers_with_2_threads() -> None:
         "graceful_timeout": 30,
         "max_requests": 1000,
         "max_requests_jitter": 100,
-        "keepalive": 2,
+        "keepalive": 0,
         "backlog": 2048,
     }
 

@@ -17,13 +17,13 @@ from report import PROJECT, Series, lab, on, write
 sys.path.insert(0, str(PROJECT / "scripts"))
 import render
 
-UNITS = {"B": 1, "kB": 1024, "8kB": 8192, "MB": 1024**2, "16MB": 16 * 1024**2, "GB": 1024**3}
+UNITS = {"B": 1, "kB": 1024, "8kB": 8192, "MB": 1024**2, "mb": 1024**2, "16MB": 16 * 1024**2, "GB": 1024**3, "gb": 1024**3}
 Answers = dict[str, Any]
 
 
 def in_bytes(text: str) -> int | str:
     """`512MB` as bytes, everything else as it is."""
-    found = re.fullmatch(r"(\d+)(B|kB|MB|GB)", text)
+    found = re.fullmatch(r"(\d+)(B|kB|MB|mb|GB|gb)", text)
     return int(found[1]) * UNITS[found[2]] if found else text
 
 
