@@ -65,12 +65,14 @@ def _rule_rows(data: Any) -> list[tuple[str, str, bool]]:
 
 
 def _alert_rows(data: Any) -> list[tuple[str, str, bool]]:
-    firing = {
-        f"{alert['labels']['alertname']} ({alert['labels'].get('instance', 'platform')})"
-        for alert in data["alerts"]
-        if alert["state"] == "firing" and alert["labels"].get("severity") == "critical"
-    }
-    return [("no critical alert fires", ", ".join(sorted(firing)) or "none", not firing)]
+    def firing(severity: str) -> list[str]:
+        """Names and hosts of the alerts that fire, each once."""
+        labels = [alert["labels"] for alert in data["alerts"] if alert["state"] == "firing"]
+        return sorted({f"{each['alertname']} ({each.get('instance', 'platform')})" for each in labels if each.get("severity") == severity})
+
+    critical, warnings = firing("critical"), firing("warning")
+    shown = ", ".join(critical) or "none"
+    return [("no critical alert fires", f"{shown}; warnings: {', '.join(warnings)}" if warnings else shown, not critical)]
 
 
 def prometheus_rows(answers: Any, host: str, alertmanagers: int) -> list[Row]:

@@ -84,3 +84,9 @@ def test_no_answer_at_all() -> None:
         ("alertmanagers", "no answer", False),
         ("no critical alert fires", "none", True),
     ]
+
+
+def test_warnings_are_shown_and_fail_nothing() -> None:
+    alerts = [{"labels": {"alertname": "Slow", "severity": "warning", "instance": name}, "state": "firing"} for name in ("web2", "web1")]
+    row = prometheus_rows(answers(alerts={"alerts": alerts}), "mon1", 1)[-1]
+    assert (row["answer"], row["ok"]) == ("none; warnings: Slow (web1), Slow (web2)", True)
