@@ -24,6 +24,7 @@ from nginx_sizing import nginx_sizing
 from pgbouncer_sizing import pgbouncer_sizing
 from postgres_sizing import postgres_sizing
 from redis_sizing import redis_sizing
+from rollout_plan import USERS_PER_HOST, is_example, rollout_plan, rollout_plan_problems
 
 DOCUMENTATION = r"""
 name: preflight_report
@@ -51,6 +52,10 @@ options:
     type: list
     elements: str
     default: []
+  plan:
+    description: Texts of the plan of the rollout, C(moas) and C(calendar); empty where the inventory has none.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -278,8 +283,32 @@ def budget_table(budget: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def plan_of(groups: Any, variables: Variables, plan: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """The rollout in a line of the table, and what is wrong with its plan."""
+    members = list(groups.get("app") or ())
+    moas, calendar = plan.get("moas") or "", plan.get("calendar") or ""
+    given = variables.get(members[0], "rollout_users_per_host") if members else None
+    per_host = int(given or USERS_PER_HOST)
+    problems = rollout_plan_problems(moas, calendar, len(members), per_host)
+    if problems or not moas.strip():
+        return [], problems
+    planned = rollout_plan(moas, calendar, len(members), per_host)
+    lines = [
+        "Rollout",
+        f"  {len(planned['waves'])} waves, {len(planned['moas'])} MOAs, {planned['users']} users of {planned['carries']} the fleet carries",
+    ]
+    if is_example(calendar):
+        lines.append("  waves.csv says that its dates are EXAMPLES: no wave starts before they are agreed on and that line is removed")
+    return lines, problems
+
+
 def preflight_report(
-    groups: Any, hostvars: Any, project: str, extra_groups: Sequence[str] = (), now: datetime.datetime | None = None
+    groups: Any,
+    hostvars: Any,
+    project: str,
+    extra_groups: Sequence[str] = (),
+    now: datetime.datetime | None = None,
+    plan: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """All findings."""
     variables = Variables(hostvars)
@@ -293,9 +322,10 @@ def preflight_report(
     for host in list(groups.get("app") or ())[:1]:
         problems += application_problems(host, variables)
     budget, sums = budget_of(groups, variables)
+    rollout, mistakes = plan_of(groups, variables, plan or {})
     return {
-        "problems": list(dict.fromkeys([*problems, *sums])),
-        "table": budget_table(budget),
+        "problems": list(dict.fromkeys([*problems, *sums, *mistakes])),
+        "table": budget_table(budget) + rollout,
         "headroom": budget["headroom"],
     }
 

@@ -63,7 +63,7 @@ def rollout_command(words: Sequence[str], moa: Mapping[str, Any], more: Mapping[
     if "code" in moa:
         values["lower"] = str(moa["code"]).lower()
         values["app_type"] = values.pop("types", {}).get(moa.get("type"), moa.get("type"))
-        values["proof_user"] = str(values.get("proof_user", "")).format(code=moa["code"], lower=values["lower"])
+        values["proof_user"] = account_of(str(values.get("proof_user", "")), str(moa["code"]))
     filled = []
     for word in words:
         try:
@@ -73,6 +73,41 @@ def rollout_command(words: Sequence[str], moa: Mapping[str, Any], more: Mapping[
                 f"rollout_command: {word!r} of the command {words[0]!r} cannot be filled in ({error}); known are {', '.join(sorted(values))}"
             ) from error
     return filled
+
+
+def account_of(template: str, code: str) -> str:
+    """Name of the proof account of a MOA."""
+    return template.format(code=code, lower=code.lower())
+
+
+def rollout_batches(words: Sequence[str], moas: Sequence[Mapping[str, Any]], more: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Commands for all MOAs: a single one where a word of it is C({codes}) or C({lowers}), else one each. Each names its MOAs in C(codes)."""
+    for mark, codes in (("{codes}", [moa["code"] for moa in moas]), ("{lowers}", [moa["code"].lower() for moa in moas])):
+        if mark in words and codes:
+            place = list(words).index(mark)
+            return [{"codes": [moa["code"] for moa in moas], "argv": [*words[:place], *codes, *words[place + 1 :]]}]
+    return [{"codes": [moa["code"]], "argv": rollout_command(words, moa, more)} for moa in moas]
+
+
+def rollout_batch_outcomes(results: Iterable[Mapping[str, Any]], field: str = "organisations") -> list[dict[str, Any]]:
+    """One outcome per MOA from results of rollout_batches.
+
+    A batch answers with a list of C({code, changed, error}); one who is not in it counts as failed.
+    """
+    outcomes: list[dict[str, Any]] = []
+    for result in results:
+        if result.get("skipped"):
+            continue
+        codes, answer = result["item"]["codes"], answer_of(result)
+        ok = result.get("rc") == 0 and not result.get("unreachable")
+        told = {str(row.get("code")): row for row in answer.get(field, ()) if isinstance(row, dict)}
+        for code in codes:
+            said = told.get(code, answer if len(codes) == 1 else {})
+            good = ok if len(codes) == 1 and code not in told else code in told and not said.get("error")
+            reason = str(said.get("error") or (_reason(result) if not ok else "the command did not tell what became of it"))
+            changed = any(bool(said.get(name)) for name in CHANGED_FIELDS)
+            outcomes.append({"code": code, "ok": good, "changed": changed, "detail": "" if good else reason, "answer": said})
+    return outcomes
 
 
 def answer_of(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,10 +130,11 @@ def _reason(result: Mapping[str, Any]) -> str:
     return (errors or lines)[-1].removeprefix("CommandError: ")
 
 
-def rollout_changed(result: Mapping[str, Any], fields: Sequence[str] = CHANGED_FIELDS) -> bool:
-    """Whether the command says that it changed something."""
+def rollout_changed(result: Mapping[str, Any], fields: Sequence[str] = CHANGED_FIELDS, field: str = "organisations") -> bool:
+    """Whether the command says that it changed something, or one of the several MOAs it was for."""
     answer = answer_of(result)
-    return any(bool(answer.get(name)) for name in fields)
+    rows = [answer, *(row for row in answer.get(field, ()) if isinstance(row, dict))]
+    return any(bool(row.get(name)) for row in rows for name in fields)
 
 
 def rollout_outcomes(results: Iterable[Mapping[str, Any]], code: str = "code") -> list[dict[str, Any]]:
@@ -139,6 +175,11 @@ def rollout_passwords(moas: Iterable[Mapping[str, Any]], secret: str) -> dict[st
     }
 
 
+def rollout_proof_accounts(moas: Iterable[Mapping[str, Any]], passwords: Mapping[str, str], username: str) -> dict[str, str]:
+    """Name to password of the proof accounts, as the application's command reads them from a file."""
+    return {account_of(username, moa["code"]): passwords[moa["code"]] for moa in moas}
+
+
 def rollout_tenants(
     moas: Iterable[Mapping[str, Any]], status: Mapping[str, Mapping[str, Any]], passwords: Mapping[str, str], username: str
 ) -> list[dict[str, Any]]:
@@ -150,7 +191,7 @@ def rollout_tenants(
         tenants.append(
             {
                 "code": code,
-                "username": username.format(code=code, lower=code.lower()),
+                "username": account_of(username, code),
                 "password": passwords[code],
                 "own": status.get(code, {}).get("newest_record"),
                 "other": others[-1] if others else None,
@@ -184,10 +225,54 @@ def rollout_unproven(moas: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{"code": moa["code"], "ok": True, "leak": False, "detail": "on board; not proven by a login", "seconds": 0} for moa in moas]
 
 
-def rollout_set_back(proofs: Iterable[Mapping[str, Any]], moas: Iterable[Mapping[str, Any]], settled: Sequence[str]) -> list[dict[str, Any]]:
-    """MOAs to suspend after their proof: who saw what is another's, at once; who is new and failed. A settled MOA is not shut out by a bad moment."""
+def rollout_set_back(
+    proofs: Iterable[Mapping[str, Any]],
+    moas: Iterable[Mapping[str, Any]],
+    settled: Sequence[str],
+    outcomes: Iterable[Mapping[str, Any]] = (),
+    status: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[dict[str, Any]]:
+    """MOAs to suspend: who saw what is another's, at once; who is new and failed its proof, or its command half way (on board, but mails missing).
+
+    A settled MOA is not shut out by a bad moment.
+    """
     leaving = {proof["code"] for proof in proofs if proof["leak"] or (not proof["ok"] and proof["code"] not in settled)}
+    half = {outcome["code"] for outcome in outcomes if not outcome["ok"] and outcome["code"] not in settled}
+    leaving |= {code for code in half if (status or {}).get(code, {}).get("state") == "onboarded"}
     return [dict(moa) for moa in moas if moa["code"] in leaving]
+
+
+def rollout_after_set_back(
+    proofs: Iterable[Mapping[str, Any]], outcomes: Iterable[Mapping[str, Any]], suspended: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Proofs, and commands that failed, with what became of setting back: whoever is still inside is named as such."""
+    ends = {outcome["code"]: outcome for outcome in suspended}
+    judged = []
+    for found in [*proofs, *(outcome for outcome in outcomes if not outcome["ok"])]:
+        end = ends.get(found["code"])
+        more = "" if end is None else "; set back" if end["ok"] else f"; STILL ON BOARD, setting it back failed: {end['detail']}"
+        judged.append({**found, "detail": f"{found['detail']}{more}"})
+    return judged
+
+
+def rollout_reasoned(outcomes: Iterable[Mapping[str, Any]], reason: str) -> list[dict[str, Any]]:
+    """Outcomes with the reason why it was done; what went wrong stays beside it."""
+    return [{**outcome, "detail": reason if outcome["ok"] else f"{reason}; {outcome['detail']}"} for outcome in outcomes]
+
+
+def rollout_unsealed(moas: Iterable[Mapping[str, Any]], status: Mapping[str, Mapping[str, Any]], lines: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Codes of MOAs that have users, but of which the record never said "onboarded": a run was cut off before their passwords were put away."""
+    told = {line["moa"] for line in lines if line.get("kind") == "moa" and line.get("state") in ("onboarded", "proven")}
+    return [moa["code"] for moa in moas if status.get(moa["code"], {}).get("users") and moa["code"] not in told]
+
+
+def rollout_first_answering(members: Sequence[Mapping[str, Any]], hostvars: Mapping[str, Any]) -> str:
+    """Name of the first application host that answers: it runs the application's commands."""
+    for member in members:
+        if hostvars[member["name"]].get("__rollout_ping", {}).get("ping") == "pong":
+            return str(member["name"])
+    names = ", ".join(str(member["name"]) for member in members) or "none"
+    raise CommandError(f"rollout: no application host answers over SSH (asked: {names}); the application's commands run on one of them")
 
 
 def rollout_present(
@@ -252,6 +337,13 @@ class FilterModule:
             "rollout_proofs": rollout_proofs,
             "rollout_unproven": rollout_unproven,
             "rollout_set_back": rollout_set_back,
+            "rollout_after_set_back": rollout_after_set_back,
+            "rollout_reasoned": rollout_reasoned,
+            "rollout_unsealed": rollout_unsealed,
+            "rollout_first_answering": rollout_first_answering,
+            "rollout_batches": rollout_batches,
+            "rollout_batch_outcomes": rollout_batch_outcomes,
+            "rollout_proof_accounts": rollout_proof_accounts,
             "rollout_present": rollout_present,
             "rollout_still_inside": rollout_still_inside,
             "rollout_preview": rollout_preview,

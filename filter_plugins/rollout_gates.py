@@ -23,7 +23,8 @@ options:
   _input:
     description: >-
       C(lines) (the record), C(status) (application's state per MOA, or null where it has no command for it), C(apps) (per application host its
-      answers), C(clusters) (answers of Patroni), C(values) and C(errors) (module prometheus_values), C(today) (ISO date).
+      answers), C(clusters) (answers of Patroni), C(values) and C(errors) (module prometheus_values), C(workers) (per application
+      host C(workers) and C(threads)), C(today) (ISO date).
     type: dict
     required: true
   plan:
@@ -63,8 +64,9 @@ _value:
   elements: dict
 """
 
-OWN_GATES = ("earlier_waves", "calendar", "capacity", "version", "ready", "leader")
-
+OWN_GATES = ("earlier_waves", "calendar", "capacity", "forecast", "version", "ready", "leader")
+# Measured by Prometheus for the forecast; its limit is the share of all workers that may be busy.
+BUSY, FORECAST = "busy_workers", "forecast_percent"
 
 # Patroni 3 said master, 4 says primary or leader.
 LEADER_ROLES = ("leader", "master", "primary")
@@ -101,6 +103,8 @@ def calendar(measured: Mapping[str, Any], plan: Mapping[str, Any], wave: int) ->
     start = next((entry["start"] for entry in plan["waves"] if entry["wave"] == wave), "")
     if not start:
         return None
+    if plan.get("example"):
+        return _row("calendar", "date", f"{start} is an example", "a date that was agreed on; then remove that line of waves.csv", False)
     today = datetime.date.fromisoformat(measured["today"])
     return _row("calendar", "date", today.isoformat(), f">= {start}", today >= datetime.date.fromisoformat(start))
 
@@ -111,6 +115,31 @@ def capacity(plan: Mapping[str, Any], wave: int) -> dict[str, Any] | None:
         return None
     users = sum(entry["users"] for entry in plan["waves"] if entry["wave"] <= wave)
     return _row("capacity", "users after this wave", str(users), f"<= {plan['carries']}", users <= plan["carries"])
+
+
+def users_now(measured: Mapping[str, Any], plan: Mapping[str, Any]) -> int:
+    """Users on board, as the application tells; where it tells nothing, those planned for MOAs that the record calls proven."""
+    status = measured.get("status")
+    if status is not None:
+        return sum(int(row.get("users", 0)) for row in status.values() if row.get("state") == "onboarded")
+    recorded = rollout_state(measured["lines"])["moas"]
+    return sum(moa["users"] for moa in plan["moas"] if recorded.get(moa["code"], {}).get("state") == "proven")
+
+
+def forecast(measured: Mapping[str, Any], plan: Mapping[str, Any], wave: int, limits: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What users so far keep busy at most, for as many users as there will be."""
+    if FORECAST not in limits:
+        return None
+    asked, bound = "workers busy with all users of this wave, from each user's use so far (%)", float(limits[FORECAST])
+    now, after = users_now(measured, plan), sum(entry["users"] for entry in plan["waves"] if entry["wave"] <= wave)
+    busy, workers = measured["values"].get(BUSY), sum(int(host["workers"]) * int(host["threads"]) for host in measured.get("workers") or ())
+    if not now:
+        return _row("forecast", asked, "nobody is on board yet", f"< {bound:g}", True)
+    if busy is None or not workers:
+        return _row("forecast", asked, str(measured["errors"].get(BUSY) or "no data"), f"< {bound:g}", False)
+    expected = 100 * float(busy) / now * max(after, now) / workers
+    shown = f"{expected:.3g} ({float(busy):.3g} of {workers} busy with {now} users, so much for {max(after, now)})"
+    return _row("forecast", asked, shown, f"< {bound:g}", expected < bound)
 
 
 def version(apps: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -169,6 +198,7 @@ def rollout_gates(
     rows: list[dict[str, Any] | None] = []
     if number:
         rows = [earlier_waves(measured, plan, number), calendar(measured, plan, number), capacity(plan, number)]
+        rows.append(forecast(measured, plan, number, limits))
     rows += [version(measured["apps"]), ready(measured["apps"]), leader(measured["clusters"])]
     rows += [by_prometheus(name, words, limits[name], measured["values"], measured["errors"]) for name, words in asked.items()]
     return [{**row, "skipped": row["gate"] in left_out and not row["ok"], "ok": row["ok"] or row["gate"] in left_out} for row in rows if row]

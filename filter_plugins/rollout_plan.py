@@ -16,7 +16,8 @@ name: rollout_plan
 short_description: The plan of the rollout, validated as a whole
 description:
   - Reads C(moas.csv) (code, name, type, wave, users) and the calendar C(waves.csv) (wave, start, days, coordinator, soak_minutes), and reports
-    every mistake of both at once.
+    every mistake of both at once. Lines that begin with C(#) are remarks.
+  - A calendar with the remark C(# example dates) is one that nobody has agreed to yet; the gate C(calendar) stays closed until it is gone.
   - C(rollout_choice) in the same file picks the MOAs of a wave; C(rollout_users) reads the list of users of a wave.
 positional: _input, calendar
 options:
@@ -54,6 +55,7 @@ _value:
     waves: {description: "wave, start, end, days, coordinator, soak_minutes, moas (codes) and users of every wave.", type: list, elements: dict}
     users: {description: Planned users of all waves., type: int}
     carries: {description: Users that the fleet carries, 0 where that is not limited., type: int}
+    example: {description: Whether the calendar says of itself that its dates are examples., type: bool}
 """
 
 WHO = "rollout_plan"
@@ -65,6 +67,7 @@ ROLES = ("admin", "staff", "viewer")
 # The application's own rule: a code is part of names of accounts, of metrics and of commands.
 CODE = re.compile(r"[A-Z0-9][A-Z0-9-]{0,19}")
 EMAIL = re.compile(r"[^@\s,;]+@[^@\s,;]+\.[^@\s,;]+")
+EXAMPLE = re.compile(r"#\s*example dates\b", re.IGNORECASE)
 # facts, section 1: nine waves of two weeks each.
 DAYS = 14
 # facts, section 1: four application servers carry up to 1,100 users.
@@ -102,8 +105,10 @@ class Wave:
 
 def _rows(who: str, text: str, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
     """Line number and cells of each row that is not empty."""
-    reader = csv.reader(io.StringIO(text.lstrip("\ufeff"), newline=""))
-    header = [cell.strip() for cell in next(reader, [])]
+    # Remarks become empty lines, so that the numbers of lines stay those of the file.
+    remarked = "".join("\n" if line.startswith("#") else line for line in text.lstrip("\ufeff").splitlines(keepends=True))
+    reader = csv.reader(io.StringIO(remarked, newline=""))
+    header = [cell.strip() for cell in next((cells for cells in reader if cells), [])]
     missing = [name for name in columns if name not in header]
     if missing:
         raise PlanError(
@@ -205,6 +210,22 @@ def _refuse(who: str, problems: Sequence[str]) -> None:
         raise PlanError(f"{who}: {len(problems)} mistake{'s' if len(problems) > 1 else ''}\n" + "\n".join(f"  - {problem}" for problem in problems))
 
 
+def is_example(calendar: str) -> bool:
+    """Whether one of its lines is the remark that its dates are examples."""
+    return any(EXAMPLE.match(line) for line in calendar.splitlines())
+
+
+def rollout_plan_problems(moas: str, calendar: str = "", hosts: int | str = 0, users_per_host: int | str = USERS_PER_HOST) -> list[str]:
+    """Every mistake of the plan in a list, for preflight; none where the inventory has no plan."""
+    try:
+        if moas.strip():
+            rollout_plan(moas, calendar, hosts, users_per_host)
+    except PlanError as error:
+        first, *more = str(error).splitlines()
+        return [line.removeprefix("  - ") for line in more] or [first]
+    return []
+
+
 def rollout_plan(moas: str, calendar: str = "", hosts: int | str = 0, users_per_host: int | str = USERS_PER_HOST) -> dict[str, Any]:
     """The plan as data; PlanError names every mistake."""
     rows = _rows(f"{WHO}: moas.csv", moas, MOA_COLUMNS)
@@ -232,7 +253,13 @@ def rollout_plan(moas: str, calendar: str = "", hosts: int | str = 0, users_per_
             "add application hosts, or raise rollout_users_per_host after a load test"
         )
     _refuse(WHO, problems)
-    return {"moas": [asdict(moa) for moa in planned], "waves": [asdict(wave) for wave in waves], "users": total, "carries": carries}
+    return {
+        "moas": [asdict(moa) for moa in planned],
+        "waves": [asdict(wave) for wave in waves],
+        "users": total,
+        "carries": carries,
+        "example": is_example(calendar),
+    }
 
 
 def _codes(given: Any) -> list[str]:
@@ -299,4 +326,9 @@ class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Any]:
-        return {"rollout_plan": rollout_plan, "rollout_choice": rollout_choice, "rollout_users": rollout_users}
+        return {
+            "rollout_plan": rollout_plan,
+            "rollout_choice": rollout_choice,
+            "rollout_users": rollout_users,
+            "rollout_plan_problems": rollout_plan_problems,
+        }

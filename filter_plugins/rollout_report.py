@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
 import sys
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
-# Ansible loads every filter file by itself, outside any package: the folder must be put on the path.
+# Ansible loads every filter file by itself, outside any package: the folders beside it must be put on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from rollout_state import rollout_state, wave_state
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "shared"))
+import charts
+from rollout_state import rollout_state, wave_standing
 
 DOCUMENTATION = r"""
 name: rollout_report
@@ -54,6 +58,10 @@ options:
     description: Words for the gates.
     type: dict
     default: {}
+  zone:
+    description: Time zone of all times in the report.
+    type: str
+    default: UTC
 """
 
 EXAMPLES = r"""
@@ -66,73 +74,96 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: "wave, state, start, end, coordinator, moas, timeline, gates, charts, onboard, users, planned, closing."
+  description: >-
+    wave, state, verdict, start, end, coordinator, zone, written, figures, moas, timeline, gates, soak, progress, accounts, charts, onboard, users,
+    planned, closing.
   type: dict
 """
 
-WIDTH, HEIGHT, ROW = 640, 120, 22
 WORDS = {
     "started": "The wave started",
     "complete": "The wave is complete",
     "incomplete": "The wave is incomplete",
     "taken back": "The wave was taken back",
     "onboarded": "came on board",
-    "proven": "was proven by a login",
+    "proven": "proven by a login",
     "failed": "failed",
-    "suspended": "was suspended",
+    "suspended": "suspended",
     "suspension failed": "could not be suspended",
 }
+# What a reader who was not there needs to know of each end.
+VERDICTS = {
+    "complete": "Every organisation of this wave is on board, and each was proven by a login of its own.",
+    "incomplete": "Not every organisation of this wave is on board yet. Those that are can work; the others were not let in half ready.",
+    "taken back": "The wave was taken back: its organisations are shut out for now, and all their data are kept.",
+    "started": "The wave is under way.",
+    "not started": "The wave has not started.",
+}
+# Charts of the time under watch: gate, unit.
+CHARTS = (("p95_seconds", "s"), ("errors_percent", "%"), ("connections_percent", "%"), ("cpu_percent", "%"))
 
 
-def _event(line: Mapping[str, Any]) -> str:
-    """One line of the timeline, in words."""
-    if line["kind"] == "restore_point":
-        return f"Restore point {line['name']} ({line['lsn']})"
-    words = WORDS.get(line["state"], line["state"])
-    text = f"{line['moa']} {words}" if line["kind"] == "moa" else words
-    return text + (f": {line['detail']}" if line.get("detail") and line["state"] not in ("proven", "complete") else "")
+def _event(kind: str, state: str, lines: Sequence[Mapping[str, Any]]) -> str:
+    """One line of the timeline, in words; MOAs of which the same is to be said share it."""
+    if kind == "restore_point":
+        return f"Restore point {lines[0]['name']}"
+    words = WORDS.get(state, state)
+    detail = str(lines[0].get("detail") or "") if state not in ("proven", "complete") else ""
+    text = f"{', '.join(line['moa'] for line in lines)}: {words}" if kind == "moa" else words
+    return text + (f" ({detail})" if detail else "")
 
 
-def users_chart(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Accounts on board, of those planned, as one bar per MOA."""
-    most = max([1, *(max(row["users"], row["planned"]) for row in rows)])
-    bars, room = [], WIDTH - 200
-    for place, row in enumerate(rows):
-        y = place * ROW
-        bars.append(
-            f'<text x="0" y="{y + 15}">{escape(row["code"])}</text>'
-            f'<rect class="planned" x="90" y="{y + 4}" width="{room * row["planned"] / most:.0f}" height="14"/>'
-            f'<rect class="done" x="90" y="{y + 4}" width="{room * row["users"] / most:.0f}" height="14"/>'
-            f'<text x="{room + 100}" y="{y + 15}">{row["users"]} of {row["planned"]}</text>'
+def local(moment: str, zone: str) -> str:
+    """A moment of the record, which is UTC, as people of that zone write it."""
+    return datetime.datetime.fromisoformat(moment.replace("Z", "+00:00")).astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def timeline_of(lines: Iterable[Mapping[str, Any]], wave: int, zone: str) -> list[dict[str, str]]:
+    """What happened to the wave, oldest first."""
+
+    def same(line: Mapping[str, Any]) -> tuple[str, ...]:
+        return tuple(str(line.get(name, "")) for name in ("at", "who", "kind", "state", "name")) + (
+            () if line.get("state") == "proven" else (str(line.get("detail", "")),)
         )
-    return f'<svg viewBox="0 0 {WIDTH} {max(1, len(rows)) * ROW}" role="img" aria-label="users">{"".join(bars)}</svg>'
+
+    mine = [line for line in lines if line.get("wave") == wave]
+    return [{"at": local(key[0], zone), "who": key[1], "what": _event(key[2], key[3], list(group))} for key, group in groupby(mine, key=same)]
 
 
-def line_chart(values: Sequence[float | None], limit: float) -> str:
-    """Values while soaking under their limit; a moment without a value is a gap."""
-    known = [value for value in values if value is not None]
-    top = max([limit, *known, 1e-9]) * 1.1
-    step = WIDTH / max(1, len(values) - 1)
-    points: list[str] = []
-    for place, value in enumerate(values):
-        if value is not None:
-            points.append(f'<circle cx="{place * step:.0f}" cy="{HEIGHT - HEIGHT * value / top:.0f}" r="3"/>')
-    level = HEIGHT - HEIGHT * limit / top
-    return (
-        f'<svg viewBox="-4 0 {WIDTH + 8} {HEIGHT + 4}" role="img" aria-label="values">'
-        f'<line class="limit" x1="0" x2="{WIDTH}" y1="{level:.0f}" y2="{level:.0f}"/>{"".join(points)}</svg>'
-    )
+def soak_rows(samples: Sequence[Mapping[str, Any]], limits: Mapping[str, Any], asked: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The worst value of each gate while the wave was watched, beside its limit."""
+    rows = []
+    for name, words in asked.items():
+        known = [float(sample[name]) for sample in samples if sample.get(name) is not None]
+        if samples and name in limits:
+            gaps = len(samples) - len(known)
+            worst = f"{max(known):.3g}" if known else "no data"
+            missed = f", {gaps} looks without data" if known and gaps else ""
+            bound = float(limits[name])
+            ok = bool(known) and not gaps and (max(known) < bound if bound else max(known) == 0)
+            rows.append({"gate": name, "asked": words, "worst": worst + missed, "limit": bound, "ok": ok})
+    return rows
 
 
 def _charts(samples: Sequence[Mapping[str, Any]], limits: Mapping[str, Any], asked: Mapping[str, str]) -> list[dict[str, str]]:
-    charts = []
-    for name in ("p95_seconds", "errors_percent", "connections_percent"):
-        values = [sample.get(name) for sample in samples]
-        known = [value for value in values if value is not None]
-        if known and name in limits:
-            title = f"{asked.get(name, name).split(',')[0]}: at most {max(known):.3g}, limit {limits[name]}"
-            charts.append({"title": title, "svg": line_chart(values, float(limits[name]))})
-    return charts
+    drawn = []
+    for name, unit in CHARTS:
+        values = [(float(sample.get("second", 0)) / 60, sample.get(name)) for sample in samples]
+        if name in limits and any(value is not None for _, value in values):
+            title = asked.get(name, name).rpartition(" (")[0] or asked.get(name, name)
+            drawn.append({"title": title[:1].upper() + title[1:], "svg": charts.line(title, values, float(limits[name]), unit)})
+    return drawn
+
+
+def _rows(plan: Mapping[str, Any], wave: int, state: Mapping[str, Any], status: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    rows = []
+    for moa in plan["moas"]:
+        if moa["wave"] == wave:
+            live, known = status.get(moa["code"], {}), state["moas"].get(moa["code"], {})
+            found = {"state": known.get("state", "planned"), "detail": known.get("detail", "")}
+            counted = {"planned": moa["users"], "users": live.get("users", 0), "logged_in": live.get("users_logged_in", 0)}
+            rows.append({"code": moa["code"], "name": moa["name"], **counted, **found})
+    return rows
 
 
 def rollout_report(
@@ -144,38 +175,43 @@ def rollout_report(
     samples: Sequence[Mapping[str, Any]] = (),
     limits: Mapping[str, Any] | None = None,
     asked: Mapping[str, str] | None = None,
+    zone: str = "UTC",
 ) -> dict[str, Any]:
     """Data of the templates report.html.j2 and report.md.j2."""
     number, state = int(wave), rollout_state(lines)
     entry = next(each for each in plan["waves"] if each["wave"] == number)
-    rows = []
-    for moa in plan["moas"]:
-        if moa["wave"] == number:
-            live, known = (status or {}).get(moa["code"], {}), state["moas"].get(moa["code"], {})
-            rows.append(
-                {
-                    "code": moa["code"],
-                    "name": moa["name"],
-                    "planned": moa["users"],
-                    "users": live.get("users", 0),
-                    "logged_in": live.get("users_logged_in", 0),
-                    "state": known.get("state", "planned"),
-                    "detail": known.get("detail", ""),
-                }
-            )
-    timeline = [{"at": line["at"], "who": line["who"], "what": _event(line)} for line in lines if line.get("wave") == number]
-    proven = sum(known.get("state") == "proven" for known in state["moas"].values())
+    rows = _rows(plan, number, state, status or {})
+    proven = [moa["code"] for moa in plan["moas"] if state["moas"].get(moa["code"], {}).get("state") == "proven"]
+    onboard, users = sum(row["state"] == "proven" for row in rows), sum(row["users"] for row in rows)
+    blocks = [
+        (f"wave {each['wave']}", sum(code in proven for code in each["moas"]), len(each["moas"]), each["wave"] == number) for each in plan["waves"]
+    ]
+    minutes = max([float(sample.get("second", 0)) / 60 for sample in samples] or [0.0])
+    standing = wave_standing(plan, number, state)
+    timeline = timeline_of(lines, number, zone)
     return {
         **{name: entry[name] for name in ("wave", "start", "end", "coordinator")},
-        "state": wave_state(plan, number, state),
+        "state": standing,
+        "verdict": VERDICTS.get(standing, ""),
+        "zone": zone,
+        "written": timeline[-1]["at"] if timeline else "",
+        "figures": [
+            {"value": f"{onboard} of {len(rows)}", "words": "organisations on board and proven"},
+            {"value": f"{users} of {entry['users']}", "words": "user accounts"},
+            {"value": f"{minutes:g} min" if samples else "none", "words": "under watch after the last organisation"},
+            {"value": f"{len(proven)} of {len(plan['moas'])}", "words": "organisations of the whole rollout"},
+        ],
         "moas": rows,
-        "onboard": sum(row["state"] == "proven" for row in rows),
-        "users": sum(row["users"] for row in rows),
+        "onboard": onboard,
+        "users": users,
         "planned": entry["users"],
         "timeline": timeline,
         "gates": list(gates),
-        "charts": [{"title": "Users on board, of those planned", "svg": users_chart(rows)}, *_charts(samples, limits or {}, asked or {})],
-        "closing": f"{proven} of {len(plan['moas'])} organisations of the whole rollout are on board and proven.",
+        "soak": soak_rows(samples, limits or {}, asked or {}),
+        "progress": charts.progress("Organisations on board, wave by wave", blocks),
+        "accounts": charts.bars("User accounts, of those planned", [(row["code"], row["users"], row["planned"]) for row in rows]),
+        "charts": _charts(samples, limits or {}, asked or {}),
+        "closing": f"{len(proven)} of {len(plan['moas'])} organisations of the whole rollout are on board and proven.",
     }
 
 

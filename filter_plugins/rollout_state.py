@@ -104,21 +104,34 @@ def wave_state(plan: Mapping[str, Any], wave: Any, state: Mapping[str, Any]) -> 
     return "not started" if all(each == "planned" for each in states) else "incomplete"
 
 
+def wave_standing(plan: Mapping[str, Any], wave: Any, state: Mapping[str, Any]) -> str:
+    """As wave_state; but a wave whose MOAs are all proven is complete only when its soak has ended well, which the record tells."""
+    now = wave_state(plan, wave, state)
+    recorded = str(state["waves"].get(str(wave), {}).get("state", "incomplete"))
+    return recorded if now == "complete" else now
+
+
 def _label(value: Any) -> str:
     return str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
 
 
-def rollout_wave_entry(lines: Sequence[Mapping[str, Any]], plan: Mapping[str, Any], wave: Any, ended: bool = True) -> list[dict[str, Any]]:
-    """What to write down about a wave: that it starts, or how it ended. A complete wave does not start again."""
+def rollout_wave_entry(
+    lines: Sequence[Mapping[str, Any]], plan: Mapping[str, Any], wave: Any, ended: bool = True, held: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """What to write down about a wave: that it starts, or how it ended; `held` are gates that closed while it was soaking.
+
+    A complete wave does not start again.
+    """
     state = rollout_state(lines)
     now = wave_state(plan, wave, state)
-    if not ended and now != "complete":
-        now = "started"
-    elif not ended:
+    if not ended and wave_standing(plan, wave, state) == "complete":
         return []
+    now = now if ended else "started"
     entry = next(each for each in plan["waves"] if each["wave"] == int(wave))
     missing = [code for code in entry["moas"] if state["moas"].get(code, {}).get("state") != "proven"]
     detail = "" if now in ("complete", "started") else "not on board: " + ", ".join(missing)
+    if held and now == "complete":
+        now, detail = "incomplete", "closed while soaking: " + ", ".join(held)
     return [{"kind": "wave", "wave": entry["wave"], "state": now, "users": entry["users"], "detail": detail}]
 
 
@@ -138,7 +151,7 @@ def rollout_metrics(lines: Sequence[Mapping[str, Any]], plan: Mapping[str, Any])
         rows.append(f'obcms_rollout_moa_state{{moa="{_label(moa["code"])}",wave="{moa["wave"]}",state="{_label(now)}"}} 1')
     rows += ["# HELP obcms_rollout_wave_complete 1 when every MOA of the wave is proven.", "# TYPE obcms_rollout_wave_complete gauge"]
     for wave in plan["waves"]:
-        rows.append(f'obcms_rollout_wave_complete{{wave="{wave["wave"]}"}} {int(wave_state(plan, wave["wave"], state) == "complete")}')
+        rows.append(f'obcms_rollout_wave_complete{{wave="{wave["wave"]}"}} {int(wave_standing(plan, wave["wave"], state) == "complete")}')
     rows += ["# HELP obcms_rollout_users_planned Users that the plan gives a MOA.", "# TYPE obcms_rollout_users_planned gauge"]
     rows += [f'obcms_rollout_users_planned{{moa="{_label(moa["code"])}",wave="{moa["wave"]}"}} {moa["users"]}' for moa in plan["moas"]]
     return "\n".join(rows) + "\n"

@@ -239,3 +239,39 @@ def test_runs_side_by_side_lose_no_password(password_file: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(add, range(40)))
     assert len(passwords_in(password_file)) == 40
+
+
+def test_lost_passwords_are_made_again_for_those_who_never_came_in(command: Any, user_list: Any, password_file: Path, client: Any) -> None:
+    users = user_list(AIDA, BEN)
+    onboard(command, users, "--password-file", str(password_file))
+    first = passwords_in(password_file)
+    assert client.login(username="aida", password=first["aida"])
+    password_file.unlink()
+    again = onboard(command, users, "--password-file", str(password_file), "--passwords-again")
+    second = passwords_in(password_file)
+    assert (again["users"], set(second)) == ({"created": 0, "updated": 1, "unchanged": 1}, {"ben"})
+    assert client.login(username="ben", password=second["ben"])
+    assert not client.login(username="ben", password=first["ben"])
+
+
+def test_onboarding_makes_the_account_that_proves_it(command: Any, tmp_path: Path, client: Any) -> None:
+    secrets = tmp_path / "proof.json"
+    secrets.write_text('{"proof-moh": "a-known-password"}')
+    arguments = ("onboard_moa", "MOH", "--name", "Health", "--service-user", "proof-moh", "--service-passwords", str(secrets))
+    assert command(*arguments)["changed"] is True
+    assert command(*arguments)["changed"] is False
+    assert client.login(username="proof-moh", password="a-known-password")
+    assert command("moa_status", "MOH")["organisations"][0]["users"] == 0
+    from django.core.management import CommandError
+
+    with pytest.raises(CommandError, match="has no password for proof-x"):
+        command(*arguments[:-3], "proof-x", *arguments[-2:])
+
+
+def test_one_that_cannot_be_suspended_keeps_nobody_else_in(command: Any, member: Any) -> None:
+    from django.core.management import CommandError
+
+    member()
+    with pytest.raises(CommandError, match="there is no organisation NONE"):
+        command("suspend_moa", "NONE", "MOH")
+    assert command("moa_status", "MOH")["organisations"][0]["state"] == "suspended"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from rollout_commands import (
     CommandError,
+    rollout_after_set_back,
+    rollout_batch_outcomes,
+    rollout_batches,
     rollout_changed,
     rollout_command,
     rollout_entries,
+    rollout_first_answering,
     rollout_organisations,
     rollout_outcomes,
     rollout_passwords,
@@ -21,6 +26,7 @@ from rollout_commands import (
     rollout_shares,
     rollout_still_inside,
     rollout_tenants,
+    rollout_unsealed,
 )
 
 MOA = {"code": "MOH", "name": "Ministry of {Health}; rm -rf /", "type": "special", "wave": 1, "users": 30}
@@ -130,3 +136,48 @@ def test_preview() -> None:
     text = rollout_preview([MOA], {"MOH": {"state": "suspended", "users": 30}}, {"MOH": 31})
     assert text == "MOH would come back; users now 30, in the list 31, planned 30; proof by a login"
     assert rollout_preview([], {}, {}).startswith("nothing:")
+
+
+def test_one_command_for_all_where_it_takes_several_codes() -> None:
+    moas = [{"code": "AAA"}, {"code": "BBB"}]
+    assert rollout_batches(["out", "{codes}", "--json"], moas) == [{"codes": ["AAA", "BBB"], "argv": ["out", "AAA", "BBB", "--json"]}]
+    assert rollout_batches(["out", "{lowers}"], moas)[0]["argv"] == ["out", "aaa", "bbb"]
+    assert [batch["argv"] for batch in rollout_batches(["out", "{lower}"], moas)] == [["out", "aaa"], ["out", "bbb"]]
+    assert rollout_batches(["out", "{codes}"], []) == []
+
+
+def test_who_is_not_in_the_answer_of_a_batch_has_failed() -> None:
+    answer = {"organisations": [{"code": "AAA", "changed": True}, {"code": "BBB", "changed": False, "error": "stuck"}]}
+    result = {"item": {"codes": ["AAA", "BBB", "CCC"]}, "rc": 1, "stdout": json.dumps(answer), "stderr": "CommandError: stuck"}
+    found = [(each["code"], each["ok"], each["changed"]) for each in rollout_batch_outcomes([result])]
+    assert found == [("AAA", True, True), ("BBB", False, False), ("CCC", False, False)]
+    assert rollout_changed(result)
+
+
+def test_a_single_command_is_judged_by_its_exit_status() -> None:
+    good, bad = ({"item": {"codes": ["AAA"]}, "rc": rc, "stdout": '{"tenant": "aaa"}', "stderr": "no such tenant"} for rc in (0, 1))
+    assert [each["ok"] for each in rollout_batch_outcomes([good, bad])] == [True, False]
+    assert rollout_batch_outcomes([bad])[0]["detail"] == "no such tenant"
+
+
+def test_set_back_is_who_is_new_and_half_on_board() -> None:
+    moas = [{"code": "AAA"}, {"code": "BBB"}, {"code": "CCC"}]
+    outcomes = [{"code": code, "ok": False, "detail": "mails are missing"} for code in ("AAA", "BBB", "CCC")]
+    status = {"AAA": {"state": "onboarded"}, "BBB": {"state": "onboarded"}, "CCC": {"state": "planned"}}
+    assert rollout_set_back([], moas, ["BBB"], outcomes, status) == [{"code": "AAA"}]
+    judged = rollout_after_set_back([], outcomes[:1], [{"code": "AAA", "ok": False, "detail": "stuck"}])
+    assert judged[0]["detail"] == "mails are missing; STILL ON BOARD, setting it back failed: stuck"
+
+
+def test_passwords_are_lost_where_the_record_never_heard_of_the_organisation() -> None:
+    status = {"AAA": {"users": 3}, "BBB": {"users": 3}, "CCC": {"users": 0}}
+    lines = [{"kind": "moa", "moa": "AAA", "state": "onboarded"}, {"kind": "moa", "moa": "BBB", "state": "failed"}]
+    assert rollout_unsealed([{"code": code} for code in status], status, lines) == ["BBB"]
+
+
+def test_commands_run_on_the_first_host_that_answers() -> None:
+    members = [{"name": "web1"}, {"name": "web2"}]
+    silent = {"__rollout_ping": {"unreachable": True}}
+    assert rollout_first_answering(members, {"web1": silent, "web2": {"__rollout_ping": {"ping": "pong"}}}) == "web2"
+    with pytest.raises(CommandError, match="no application host answers over SSH .asked: web1, web2."):
+        rollout_first_answering(members, {"web1": silent, "web2": {}})

@@ -9,6 +9,8 @@ import yaml
 from test_rollout_plan import CALENDAR, PLAN, PROJECT
 
 from rollout_gates import (
+    BUSY,
+    FORECAST,
     GateError,
     rollout_answers,
     rollout_checkpoints,
@@ -19,7 +21,7 @@ from rollout_gates import (
 )
 from rollout_plan import rollout_plan
 
-VARIABLES = yaml.safe_load((PROJECT / "roles/rollout/vars/main.yml").read_text())
+VARIABLES = yaml.safe_load((PROJECT / "roles/rollout/vars/main/gates.yml").read_text())
 ASKED, LIMITS = VARIABLES["__rollout_asked"], VARIABLES["__rollout_default_limits"]
 GOOD_APP = {"health": {"version": "1.2.0"}, "ready": 200}
 LEADER = {"members": [{"name": "db1", "role": "leader", "state": "running"}, {"name": "db2", "role": "sync_standby", "state": "streaming"}]}
@@ -28,10 +30,11 @@ LEADER = {"members": [{"name": "db1", "role": "leader", "state": "running"}, {"n
 def measured(**changes: Any) -> dict[str, Any]:
     found: dict[str, Any] = {
         "lines": [{"kind": "wave", "wave": 1, "state": "complete"}],
-        "status": {"AAA": {"state": "onboarded"}, "BBB": {"state": "onboarded"}},
+        "status": {"AAA": {"state": "onboarded", "users": 20}, "BBB": {"state": "onboarded", "users": 10}},
         "apps": {"web1": GOOD_APP, "web2": GOOD_APP},
         "clusters": [{}, LEADER],
-        "values": dict.fromkeys(ASKED, 0.0),
+        "values": dict.fromkeys([*ASKED, BUSY], 0.0),
+        "workers": [{"workers": 2, "threads": 2}] * 2,
         "errors": {},
         "today": "2027-01-20",
     }
@@ -54,6 +57,10 @@ def test_all_open() -> None:
         ("earlier_waves", {"lines": [{"kind": "wave", "wave": 1, "state": "incomplete"}]}),
         ("earlier_waves", {"status": {"AAA": {"state": "suspended"}, "BBB": {"state": "onboarded"}}}),
         ("calendar", {"today": "2027-01-17"}),
+        # 30 users keep 2.8 of 8 workers busy, 60 users would 5.6: that is the limit of 70 %.
+        ("forecast", {"values": {**dict.fromkeys(ASKED, 0.0), BUSY: 2.8}}),
+        ("forecast", {"values": dict.fromkeys(ASKED, 0.0)}),
+        ("forecast", {"workers": []}),
         ("version", {"apps": {"web1": GOOD_APP, "web2": {**GOOD_APP, "health": {"version": "1.1.0"}}}}),
         ("version", {"apps": {"web1": GOOD_APP, "web2": {**GOOD_APP, "health": None}}}),
         ("ready", {"apps": {"web1": GOOD_APP, "web2": {**GOOD_APP, "ready": 503}}}),
@@ -70,20 +77,20 @@ def test_each_gate_closes(gate: str, changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize("gate", ASKED)
 def test_at_the_limit_a_gate_of_prometheus_is_closed(gate: str) -> None:
     limit = LIMITS[gate]
-    assert closed(measured(values={**dict.fromkeys(ASKED, 0.0), gate: limit or 1})) == [gate]
-    assert closed(measured(values={**dict.fromkeys(ASKED, 0.0), gate: limit * 0.99})) == []
+    assert closed(measured(values={**dict.fromkeys([*ASKED, BUSY], 0.0), gate: limit or 1})) == [gate]
+    assert closed(measured(values={**dict.fromkeys([*ASKED, BUSY], 0.0), gate: limit * 0.99})) == []
 
 
 @pytest.mark.parametrize("gate", ASKED)
 def test_no_data_is_no_pass(gate: str) -> None:
-    values: dict[str, float | None] = {**dict.fromkeys(ASKED, 0.0), gate: None}
+    values: dict[str, float | None] = {**dict.fromkeys([*ASKED, BUSY], 0.0), gate: None}
     assert closed(measured(values=values)) == [gate]
     del values[gate]
     assert closed(measured(values=values)) == [gate]
 
 
 def test_every_query_has_its_gate_and_its_limit() -> None:
-    assert set(VARIABLES["__rollout_queries"]) == set(ASKED) == set(LIMITS)
+    assert set(VARIABLES["__rollout_queries"]) - {BUSY} == set(ASKED) == set(LIMITS) - {FORECAST}
 
 
 def test_a_gate_is_left_out_by_name_and_shown_so() -> None:
@@ -94,6 +101,16 @@ def test_a_gate_is_left_out_by_name_and_shown_so() -> None:
     assert "SKIPPED" in rollout_gates_table(rows)
     with pytest.raises(GateError, match="rady in rollout_skip_gates is no gate; the gates are earlier_waves"):
         closed(found, skip=["rady"])
+
+
+def test_the_forecast_stays_open_below_its_limit_and_where_nobody_is_on_board_yet() -> None:
+    assert closed(measured(values={**dict.fromkeys(ASKED, 0.0), BUSY: 2.79})) == []
+    assert closed(measured(status={}, lines=[], values=dict.fromkeys(ASKED, 0.0)), wave=1) == []
+
+
+def test_dates_that_are_examples_start_no_wave() -> None:
+    rows = rollout_gates(measured(), rollout_plan(PLAN, "# Example dates, not agreed on\n" + CALENDAR, hosts=1), 2, LIMITS, ASKED)
+    assert [row["gate"] for row in rows if not row["ok"]] == ["calendar"]
 
 
 def test_while_soaking_only_the_platform_is_judged() -> None:

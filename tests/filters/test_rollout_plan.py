@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import make_lab_users
-from rollout_plan import PlanError, rollout_choice, rollout_plan, rollout_users
+from rollout_plan import PlanError, rollout_choice, rollout_plan, rollout_plan_problems, rollout_users
 
 PROJECT = Path(__file__).parents[2]
 HEAD = "code,name,type,wave,users\n"
@@ -142,3 +142,24 @@ def test_mistakes_of_a_list_of_users(text: str, message: str) -> None:
 def test_an_organisation_that_is_left_out_needs_no_users() -> None:
     plan = rollout_plan(PLAN)
     assert rollout_users(USERS.replace("BBB", "AAA"), plan, rollout_choice(plan, 1, "AAA"))["AAA"] == 2
+
+
+def test_remarks_are_left_out_and_lines_keep_their_numbers() -> None:
+    calendar = CALENDAR.replace("2,2027", "# a remark\n3,2027")
+    assert rollout_plan_problems("# a remark\n" + PLAN, calendar)[0].startswith("waves.csv line 4: wave '3'")
+    assert not rollout_plan(PLAN, CALENDAR)["example"]
+    assert rollout_plan(PLAN, "# Example dates, not agreed on\n" + CALENDAR)["example"]
+
+
+def test_preflight_gets_every_mistake_and_nothing_where_there_is_no_plan() -> None:
+    assert rollout_plan_problems("") == []
+    assert rollout_plan_problems(PLAN, CALENDAR, hosts=4) == []
+    assert len(rollout_plan_problems(HEAD + "aaa,A,bureau,x,20\n")) == 3
+    assert "columns are" in rollout_plan_problems("code\n")[0]
+
+
+def test_the_dates_of_production_are_examples_until_somebody_agrees_to_them() -> None:
+    place = PROJECT / "inventories" / "prod"
+    plan = rollout_plan((place / "moas.csv").read_text(), (place / "waves.csv").read_text(), hosts=4)
+    assert (len(plan["moas"]), len(plan["waves"]), plan["users"]) == (44, 9, 1025)
+    assert plan["example"] == ("example dates" in (place / "waves.csv").read_text().lower())

@@ -2,47 +2,80 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from typing import Any
 
+import pytest
 from test_rollout_plan import CALENDAR, PLAN
 
+import charts
 from rollout_plan import rollout_plan
-from rollout_report import line_chart, rollout_report, users_chart
+from rollout_report import rollout_report
 
 SIGNED = {"at": "2027-01-04T08:00:00Z", "who": "amina"}
 LINES: list[dict[str, Any]] = [
     {"kind": "wave", "wave": 1, "state": "started", "detail": "", **SIGNED},
     {"kind": "restore_point", "wave": 1, "name": "before-wave-1", "lsn": "0/3000060", **SIGNED},
+    {"kind": "moa", "moa": "AAA", "wave": 1, "state": "onboarded", "users": 20, "detail": "", **SIGNED},
+    {"kind": "moa", "moa": "BBB", "wave": 1, "state": "onboarded", "users": 10, "detail": "", **SIGNED},
     {"kind": "moa", "moa": "AAA", "wave": 1, "state": "proven", "users": 20, "detail": "logs in", **SIGNED},
     {"kind": "moa", "moa": "BBB", "wave": 1, "state": "failed", "users": 10, "detail": "no space left", **SIGNED},
     {"kind": "moa", "moa": "CCC", "wave": 2, "state": "proven", "users": 10, "detail": "", **SIGNED},
 ]
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def test_what_it_says() -> None:
-    report = rollout_report(LINES, rollout_plan(PLAN, CALENDAR), "1", {"AAA": {"users": 20, "users_logged_in": 2}})
+    report = rollout_report(LINES, rollout_plan(PLAN, CALENDAR), "1", {"AAA": {"users": 20, "users_logged_in": 2}}, zone="Asia/Manila")
     assert (report["state"], report["onboard"], report["users"], report["planned"]) == ("incomplete", 1, 20, 30)
     assert (report["start"], report["coordinator"]) == ("2027-01-04", "Amina")
     assert [line["what"] for line in report["timeline"]] == [
         "The wave started",
-        "Restore point before-wave-1 (0/3000060)",
-        "AAA was proven by a login",
-        "BBB failed: no space left",
+        "Restore point before-wave-1",
+        "AAA, BBB: came on board",
+        "AAA: proven by a login",
+        "BBB: failed (no space left)",
     ]
+    assert {line["at"] for line in report["timeline"]} == {"2027-01-04 16:00:00"}
     assert report["closing"].startswith("2 of 3 organisations")
 
 
-def test_charts_are_drawn_from_what_was_measured() -> None:
-    samples = [{"p95_seconds": 0.2}, {"p95_seconds": None}, {"p95_seconds": 0.4}]
-    report = rollout_report(LINES, rollout_plan(PLAN), 1, samples=samples, limits={"p95_seconds": 3}, asked={"p95_seconds": "answer time, last hour"})
-    assert [chart["title"] for chart in report["charts"]] == ["Users on board, of those planned", "answer time: at most 0.4, limit 3"]
-    for chart in report["charts"]:
-        ET.fromstring(chart["svg"])
-    assert line_chart([0.2, None, 0.4], 3).count("<circle") == 2
+def test_a_wave_is_complete_only_when_the_record_says_that_its_soak_ended_well() -> None:
+    proven = [{**line, "state": "proven"} if line.get("moa") == "BBB" else line for line in LINES]
+    assert rollout_report(proven, rollout_plan(PLAN), 1)["state"] == "started"
+    assert rollout_report([*proven, {"kind": "wave", "wave": 1, "state": "complete", **SIGNED}], rollout_plan(PLAN), 1)["state"] == "complete"
+
+
+def test_charts_and_worst_values_come_from_what_was_measured() -> None:
+    samples = [{"second": 30, "p95_seconds": 0.2}, {"second": 60, "p95_seconds": None}, {"second": 90, "p95_seconds": 0.4}]
+    asked = {"p95_seconds": "answer time (s)"}
+    report = rollout_report(LINES, rollout_plan(PLAN), 1, samples=samples, limits={"p95_seconds": 3}, asked=asked)
+    assert [chart["title"] for chart in report["charts"]] == ["Answer time"]
+    assert report["charts"][0]["svg"].count("<circle") == 2
+    assert report["soak"] == [{"gate": "p95_seconds", "asked": "answer time (s)", "worst": "0.4, 1 looks without data", "limit": 3.0, "ok": False}]
+    assert report["figures"][2]["value"] == "1.5 min"
+
+
+@pytest.mark.parametrize(
+    "svg",
+    [
+        charts.bars("a & b", []),
+        charts.bars("a & b", [("<A>", 3, 2), ("B", 0, 0)]),
+        charts.progress("a & b", [("wave 1", 1, 3, True), ("wave 2", 0, 0, False)]),
+        charts.line("a & b", [], 0, "%"),
+        charts.line("a & b", [(1, None)], 3, "s"),
+        charts.line("a & b", [(1, 9.0), (2, 0.0)], 3, "s"),
+    ],
+)
+def test_a_chart_says_in_words_what_it_shows_and_stays_inside_its_frame(svg: str) -> None:
+    root = ET.fromstring(svg)
+    assert root.findtext(f"{SVG}title") == "a & b"
+    assert root.find(f"{SVG}desc") is not None
+    width, height = (float(number) for number in root.attrib["viewBox"].split()[2:])
+    for name, limit in (("x", width), ("cx", width), ("cy", height), ("y2", height)):
+        assert all(0 <= float(value) <= limit for value in re.findall(rf'\b{name}="([^"]+)"', svg)), (name, svg)
 
 
 def test_nothing_breaks_on_empty_input() -> None:
-    ET.fromstring(users_chart([]))
-    ET.fromstring(line_chart([], 0))
     assert rollout_report([], rollout_plan(PLAN), 1)["state"] == "not started"

@@ -118,7 +118,12 @@ def test_waves_follow_from_their_moas() -> None:
     assert started[0]["state"] == "started"
     both = [moa("AAA"), moa("BBB")]
     assert rollout_wave_entry(both, plan, 1)[0]["state"] == "complete"
-    assert rollout_wave_entry(both, plan, 1, ended=False) == []
+    ended = [*both, {"kind": "wave", "wave": 1, "state": "complete"}]
+    assert rollout_wave_entry(ended, plan, 1, ended=False) == []
+    # Cut off while soaking: it starts again, and is watched again.
+    assert rollout_wave_entry(both, plan, 1, ended=False)[0]["state"] == "started"
+    held = rollout_wave_entry(both, plan, 1, held=["p95_seconds"])[0]
+    assert (held["state"], held["detail"]) == ("incomplete", "closed while soaking: p95_seconds")
     half = rollout_wave_entry([moa("AAA"), moa("BBB", "failed")], plan, 1)[0]
     assert (half["state"], half["detail"]) == ("incomplete", "not on board: BBB")
     assert rollout_wave_entry([moa("AAA", "suspended"), moa("BBB", "suspended")], plan, 1)[0]["state"] == "taken back"

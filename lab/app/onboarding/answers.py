@@ -26,6 +26,7 @@ def add_delivery_options(parser: ArgumentParser) -> None:
     way.add_argument("--password-file", type=Path, metavar="FILE", help="write one-time passwords there, mode 0600")
     way.add_argument("--mail", action="store_true", help="mail each new user a one-time password")
     parser.add_argument("--mail-again", action="store_true", help="also mail those whose mail was interrupted")
+    parser.add_argument("--passwords-again", action="store_true", help="also a new password in the file for those who had one and never came in")
 
 
 def delivery_of(options: dict[str, Any], needed: bool) -> Path | None:

@@ -92,8 +92,11 @@ def rows_of(organisation_code: str, rows: Iterable[UserRow], path: Path) -> list
     return found
 
 
-def import_users(organisation: Organisation, rows: list[UserRow], password_file: Path | None) -> ImportResult:
-    """Create what is missing and correct what differs; to be called inside a transaction."""
+def import_users(organisation: Organisation, rows: list[UserRow], password_file: Path | None, again: bool = False) -> ImportResult:
+    """Create what is missing and correct what differs; to be called inside a transaction.
+
+    `again` is for passwords that were lost on their way: whoever never came in gets a new one in the file.
+    """
     known = {user.username: user for user in User.objects.filter(username__in=[row.username for row in rows])}
     foreign = [name for name, user in known.items() if user.organisation_id != organisation.pk]
     if foreign:
@@ -106,6 +109,9 @@ def import_users(organisation: Organisation, rows: list[UserRow], password_file:
         if user is None:
             passwords.append(_create(organisation, row, password_file))
             result.created.append(row.username)
+        elif again and password_file and _never_came_in(user):
+            passwords.append(_renew(user, row))
+            result.updated.append(row.username)
         elif _correct(user, row):
             result.updated.append(row.username)
         else:
@@ -133,6 +139,18 @@ def _create(organisation: Organisation, row: UserRow, password_file: Path | None
         user.set_unusable_password()
     user.save()
     return {"organisation": organisation.code, "username": row.username, "email": row.email, "password": password}
+
+
+def _never_came_in(user: User) -> bool:
+    return user.welcome_mail == Mail.IN_FILE and user.last_login is None and user.must_change_password
+
+
+def _renew(user: User, row: UserRow) -> dict[str, str]:
+    _correct(user, row)
+    password = one_time_password()
+    user.set_password(password)
+    user.save(update_fields=["password"])
+    return {"organisation": row.organisation_code, "username": row.username, "email": row.email, "password": password}
 
 
 def _correct(user: User, row: UserRow) -> bool:
@@ -192,6 +210,28 @@ def _send(user: User, password: str, connection: Any) -> bool:
         connection.close()
         return False
     return True
+
+
+def ensure_account(username: str, password: str, wanted: dict[str, Any]) -> tuple[bool, list[str]]:
+    """An account of the platform itself in the given state; whether it is new, and what changed."""
+    with transaction.atomic():
+        user, created = User.objects.select_for_update(of=("self",)).get_or_create(username=username)
+        changed = [name for name, value in wanted.items() if getattr(user, name) != value]
+        for name in changed:
+            setattr(user, name, wanted[name])
+        if created or not user.check_password(password):
+            user.set_password(password)
+            changed.append("password")
+        if changed:
+            user.save()
+    return created, sorted(changed)
+
+
+def ensure_service_account(username: str, password: str, organisation: Organisation) -> bool:
+    """The account with which the platform proves an organisation by a login; whether something changed."""
+    wanted = {"organisation": organisation, "role": User.Role.SERVICE, "is_active": True, "must_change_password": False}
+    created, changed = ensure_account(username, password, wanted)
+    return bool(created or changed)
 
 
 def suspend(code: str) -> dict[str, Any]:

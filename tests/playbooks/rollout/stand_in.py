@@ -12,7 +12,7 @@ from typing import Any
 
 BALANCER, APP_PORT, PATRONI_PORT, PROMETHEUS_PORT = 8443, 8000, 8008, 9090
 EMPTY: dict[str, Any] = {
-    "moas": {}, "accounts": {}, "fail": [], "calls": [], "version": "1.0.0", "ready": 200, "leaders": 1, "leak": [],
+    "moas": {}, "accounts": {}, "fail": [], "stuck": [], "calls": [], "version": "1.0.0", "ready": 200, "leaders": 1, "leak": [],
     "values": {"default": 0}, "limited": 0,
 }  # fmt: skip
 

@@ -8,10 +8,10 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
 
 from accounts.models import Organisation, User
 from onboarding.answers import add_json_option, give_answer
+from onboarding.services import ensure_account
 
 
 class Command(BaseCommand):
@@ -31,35 +31,21 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         password = self._password(options)
-        with transaction.atomic():
-            user, created = User.objects.select_for_update(of=("self",)).get_or_create(username=options["username"])
-            wanted = {
-                "organisation": self._organisation(options["organisation"]),
-                "email": options["email"],
-                "full_name": options["full_name"],
-                "role": options["role"],
-                "is_staff": options["superuser"],
-                "is_superuser": options["superuser"],
-                "is_active": True,
-                "must_change_password": False,
-            }
-            changed = [name for name, value in wanted.items() if getattr(user, name) != value]
-            for name in changed:
-                setattr(user, name, wanted[name])
-            if created or not user.check_password(password):
-                user.set_password(password)
-                changed.append("password")
-            if changed:
-                user.save()
+        wanted = {
+            "organisation": self._organisation(options["organisation"]),
+            "email": options["email"],
+            "full_name": options["full_name"],
+            "role": options["role"],
+            "is_staff": options["superuser"],
+            "is_superuser": options["superuser"],
+            "is_active": True,
+            "must_change_password": False,
+        }
+        created, changed = ensure_account(options["username"], password, wanted)
         give_answer(
             self,
             options,
-            {
-                "username": user.username,
-                "created": created,
-                "changed": bool(created or changed),
-                "fields": sorted(changed),
-            },
+            {"username": options["username"], "created": created, "changed": bool(created or changed), "fields": changed},
         )
 
     @staticmethod

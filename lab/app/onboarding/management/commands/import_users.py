@@ -33,7 +33,7 @@ class Command(BaseCommand):
                 organisation = Organisation.objects.select_for_update().filter(code=code).first()
                 if organisation is None:
                     raise OnboardingError(f"import_users: there is no organisation {code}; onboard_moa creates it")
-                users = import_users(organisation, rows, password_file)
+                users = import_users(organisation, rows, password_file, options["passwords_again"])
         except (OnboardingError, UserListError) as error:
             raise CommandError(str(error)) from error
         except IntegrityError as error:

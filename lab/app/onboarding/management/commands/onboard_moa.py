@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from onboarding.services import (
     MailResult,
     OnboardingError,
     ensure_organisation,
+    ensure_service_account,
     import_users,
     rows_of,
     send_welcome_mails,
@@ -33,6 +35,8 @@ class Command(BaseCommand):
         parser.add_argument("--wave", type=int, help="number of the wave, shown in metrics and status")
         parser.add_argument("--modules", help="modules of the organisation, separated by commas")
         parser.add_argument("--users", type=Path, metavar="FILE", help="CSV; rows of other organisations are left out")
+        parser.add_argument("--service-user", metavar="NAME", help="account of the platform with which the organisation is proven by a login")
+        parser.add_argument("--service-passwords", type=Path, metavar="FILE", help="JSON object, name to password")
         add_delivery_options(parser)
         add_json_option(parser)
 
@@ -47,16 +51,18 @@ class Command(BaseCommand):
             "modules": None if modules is None else [word for word in modules.split(",") if word],
         }
         users = ImportResult()
+        password = self._service_password(options["service_user"], options["service_passwords"])
         try:
             rows = rows_of(code, read_user_list(path), path) if path else []
             with transaction.atomic():
                 organisation, created, fields = ensure_organisation(code, details)
-                users = import_users(organisation, rows, password_file)
+                users = import_users(organisation, rows, password_file, options["passwords_again"])
         except (OnboardingError, UserListError) as error:
             raise CommandError(str(error)) from error
         except IntegrityError as error:
             # Somebody else wrote the same rows at the same time; this run has changed nothing.
             raise CommandError(f"onboard_moa: {code}: another run was faster, run it again") from error
+        proof_changed = bool(password) and ensure_service_account(options["service_user"], password, organisation)
         mails = send_welcome_mails(organisation, options["mail_again"]) if options["mail"] else MailResult()
         complete = not (mails.failed or mails.unconfirmed)
         result = {
@@ -66,9 +72,23 @@ class Command(BaseCommand):
             "fields": sorted(fields),
             "users": users.as_dict(),
             "mails": mails.as_dict(),
-            "changed": bool(created or fields or users.changed or mails.sent),
+            "changed": bool(created or fields or users.changed or mails.sent or proof_changed),
             "complete": complete,
         }
         give_answer(self, options, result)
         if not complete:
             raise CommandError(f"onboard_moa: {code} is on board, but mails are missing: run it again, for unconfirmed ones with --mail-again")
+
+    @staticmethod
+    def _service_password(username: str | None, path: Path | None) -> str:
+        if username is None:
+            return ""
+        if path is None:
+            raise CommandError("onboard_moa: --service-user needs --service-passwords FILE")
+        try:
+            password = json.loads(path.read_text(encoding="utf-8")).get(username)
+        except (OSError, ValueError) as error:
+            raise CommandError(f"onboard_moa: --service-passwords {path}: {error}") from error
+        if not password:
+            raise CommandError(f"onboard_moa: --service-passwords {path}: has no password for {username}")
+        return str(password)
