@@ -142,8 +142,8 @@ def rollout_touched_waves(moas: Iterable[Mapping[str, Any]], lines: Sequence[Map
     return [entry for number in numbers for entry in rollout_wave_entry(lines, plan, number)]
 
 
-def rollout_metrics(lines: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> str:
-    """Text for the node exporter's textfile collector; bounded by the plan."""
+def rollout_metrics(lines: Sequence[Mapping[str, Any]], plan: Mapping[str, Any], gates: Iterable[Mapping[str, Any]] = ()) -> str:
+    """Text for the node exporter's textfile collector; bounded by the plan and the gates."""
     state = rollout_state(lines)
     rows = ["# HELP obcms_rollout_moa_state 1 for the state that the record gives a MOA.", "# TYPE obcms_rollout_moa_state gauge"]
     for moa in plan["moas"]:
@@ -154,6 +154,10 @@ def rollout_metrics(lines: Sequence[Mapping[str, Any]], plan: Mapping[str, Any])
         rows.append(f'obcms_rollout_wave_complete{{wave="{wave["wave"]}"}} {int(wave_standing(plan, wave["wave"], state) == "complete")}')
     rows += ["# HELP obcms_rollout_users_planned Users that the plan gives a MOA.", "# TYPE obcms_rollout_users_planned gauge"]
     rows += [f'obcms_rollout_users_planned{{moa="{_label(moa["code"])}",wave="{moa["wave"]}"}} {moa["users"]}' for moa in plan["moas"]]
+    judged = list(gates)
+    if judged:
+        rows += ["# HELP obcms_rollout_gate_open 1 for a gate that was open when a wave last asked for it.", "# TYPE obcms_rollout_gate_open gauge"]
+        rows += [f'obcms_rollout_gate_open{{gate="{_label(gate["gate"])}"}} {int(gate["ok"])}' for gate in judged]
     return "\n".join(rows) + "\n"
 
 
