@@ -267,6 +267,12 @@ def test_dry_run_shows_and_does_nothing(platform: Platform) -> None:
     assert platform.record() == []
 
 
+def test_a_dry_roll_back_shows_and_does_nothing(platform: Platform) -> None:
+    platform.run("rollout_wave", wave=1)
+    assert "proven" in platform.run("rollback_wave", wave=1, dry_run=True)
+    assert set(states(platform).values()) == {"onboarded"}
+
+
 def test_taken_back_and_brought_on_board_again(platform: Platform) -> None:
     platform.run("rollout_wave", wave=1)
     platform.run("rollback_wave", wave=1, moas="AAA")
