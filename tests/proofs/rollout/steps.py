@@ -1,0 +1,159 @@
+"""Steps of the rollout on the lab: run a playbook, ask where organisations stand, start from nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from report import PROJECT, on
+
+LAB = PROJECT / "inventories" / "lab"
+RECORD = "/var/lib/obcms/rollout"
+KEEPERS = ("backup1", "mon1")
+WAVES = range(1, 10)
+# Organisations, and with them all accounts and what belongs to them; verify.yml makes the account of its smoke test again.
+EMPTY = "DELETE FROM django_session; TRUNCATE accounts_organisation CASCADE;"
+OPENED = """
+import json, sys
+from django.contrib.auth import get_user_model
+found = json.load(sys.stdin)
+users = {user.username: user for user in get_user_model().objects.filter(username__in=found)}
+print(json.dumps([name for name, password in found.items() if name not in users or not users[name].check_password(password)]))
+"""
+
+
+@dataclass
+class Run:
+    """One playbook that ended."""
+
+    status: int
+    text: str
+    seconds: float
+
+    @property
+    def words(self) -> str:
+        return " ".join(self.text.split())
+
+    @property
+    def changed(self) -> int:
+        """Tasks that changed something, over all hosts."""
+        recap = self.text.partition("PLAY RECAP")[2]
+        return sum(int(word.removeprefix("changed=")) for word in recap.split() if word.startswith("changed="))
+
+
+def start(name: str, **extra: Any) -> subprocess.Popen[str]:
+    """A playbook of the lab that is under way, with its output in a pipe and a process group of its own."""
+    command = ["ansible-playbook", "-i", "inventories/lab", f"playbooks/{name}.yml", "-e", json.dumps(extra)]
+    environment = os.environ | {"ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1", "PATH": f"{PROJECT}/.venv/bin:{os.environ['PATH']}"}
+    return subprocess.Popen(
+        command, cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def play(name: str, at: dict[str, Callable[[subprocess.Popen[str]], None]] | None = None, **extra: Any) -> Run:
+    """Run a playbook of the lab; `at` maps a text to what is done when a line first contains it."""
+    waiting, begin = dict(at or {}), time.monotonic()
+    process = start(name, **extra)
+    lines = []
+    assert process.stdout
+    for line in process.stdout:
+        lines.append(line)
+        for text in [text for text in waiting if text in line]:
+            waiting.pop(text)(process)
+    return Run(process.wait(), "".join(lines), time.monotonic() - begin)
+
+
+def wave(number: int, **extra: Any) -> Run:
+    """Bring a wave on board."""
+    return play("rollout_wave", wave=number, **extra)
+
+
+def must(run: Run) -> Run:
+    """The run; RuntimeError with its end when it failed."""
+    if run.status:
+        raise RuntimeError(f"exit status {run.status}:\n" + "\n".join(run.text.splitlines()[-60:]))
+    return run
+
+
+def status() -> dict[str, dict[str, Any]]:
+    """Where every organisation stands, as the application tells."""
+    return {row["code"]: row for row in json.loads(on("web1", "obcms-manage moa_status --json"))["organisations"]}
+
+
+def shell(code: str, host: str = "web1") -> Any:
+    """What a piece of Python prints inside the application, as JSON."""
+    return json.loads(on(host, f"obcms-manage shell -v 0 <<'EOF'\n{code}\nEOF").splitlines()[-1])
+
+
+def listed(numbers: Any = WAVES) -> dict[str, str]:
+    """Username to organisation, from the lists of these waves."""
+    found = {}
+    for number in numbers:
+        with (LAB / "users" / f"{number}.csv").open(newline="", encoding="utf-8") as stream:
+            found.update({row["username"]: row["organisation_code"] for row in csv.DictReader(stream)})
+    return found
+
+
+def accounts() -> dict[str, str]:
+    """Username to organisation, from the database; RuntimeError when a name is there twice."""
+    rows = shell(
+        "import json\nfrom accounts.models import User\n"
+        "print(json.dumps([[u.username, u.organisation.code] for u in User.objects.exclude(role='service').exclude(organisation=None)]))"
+    )
+    names = [name for name, _ in rows]
+    if len(names) != len(set(names)):
+        raise RuntimeError("a username is there twice")
+    return dict(rows)
+
+
+def sealed() -> dict[str, str]:
+    """Username to the newest one-time password, from the sealed files on the first host that keeps them."""
+    names = on(KEEPERS[0], f"ls {RECORD}/passwords/ 2>/dev/null || true").split()
+    found: dict[str, str] = {}
+    for name in sorted(names, key=lambda each: each.rsplit("-", 1)[-1]):
+        with tempfile.NamedTemporaryFile("w", suffix=".vault") as file:
+            file.write(on(KEEPERS[0], f"cat {RECORD}/passwords/{name}") + "\n")
+            file.flush()
+            opened = subprocess.run([PROJECT / ".venv/bin/ansible-vault", "view", file.name], cwd=PROJECT, capture_output=True, text=True, check=True)
+        found.update({row["username"]: row["password"] for row in csv.DictReader(opened.stdout.splitlines())})
+    return found
+
+
+def useless(passwords: dict[str, str]) -> list[str]:
+    """Accounts whose sealed password does not open them."""
+    place = "/dev/shm/proof-passwords.json"
+    on("web1", f"umask 077; cat > {place} <<'EOF'\n{json.dumps(passwords)}\nEOF\nchown obcms {place}")
+    try:
+        return list(shell(OPENED.replace("json.load(sys.stdin)", f"json.load(open({place!r}))")))
+    finally:
+        on("web1", f"rm -f {place}")
+
+
+def reset() -> None:
+    """As if no wave had ever started: no organisation, no record. For the lab only."""
+    from failover import sql
+
+    sql(EMPTY)
+    for host in KEEPERS:
+        on(host, f"rm -rf {RECORD}/*; rm -f /var/lib/prometheus/node-exporter/obcms_rollout.prom")
+
+
+def calendar_elsewhere(first_line: str, **starts: str) -> Path:
+    """A copy of the lab's plan with another calendar: a line put first, starts of waves replaced (w1="2099-01-01")."""
+    place = Path(tempfile.mkdtemp(prefix="plan-"))
+    (place / "users").symlink_to(LAB / "users")
+    (place / "moas.csv").write_text((LAB / "moas.csv").read_text())
+    rows = list(csv.reader((LAB / "waves.csv").read_text().splitlines()))
+    for row in rows[1:]:
+        row[1] = starts.get(f"w{row[0]}", row[1])
+    (place / "waves.csv").write_text(first_line + "".join(",".join(row) + "\n" for row in rows))
+    return place
