@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -364,8 +365,30 @@ def test_a_damaged_record_stops_everything(platform: Platform) -> None:
     assert platform.record("mon1") == platform.record("backup1")
 
 
-def test_an_application_with_other_commands_is_driven_by_variables(platform: Platform) -> None:
+@pytest.fixture
+def other_application(platform: Platform) -> str:
+    """The command that runs the commands of an application of another kind, lab/app-minimal: other names, no users, no logins, no status."""
+    for name in ("django", "dj_database_url"):
+        if find_spec(name) is None:
+            pytest.skip(f"no {name}: bin/setup installs it")
+    source, command = PROJECT / "lab" / "app-minimal", platform.place / "manage-other"
+    exports = (
+        f"export DATABASE_URL='sqlite:///{platform.place}/other.sqlite3' REDIS_URL=redis://127.0.0.1:1/0 DJANGO_SETTINGS_MODULE=minimal.settings"
+    )
+    command.write_text(f'#!/bin/sh\n{exports}\nexec {sys.executable} {source}/manage.py "$@"\n')
+    command.chmod(0o755)
+    subprocess.run([command, "migrate", "-v", "0"], check=True)
+    return str(command)
+
+
+def tenants(platform: Platform) -> list[tuple[str, str, int]]:
+    with sqlite3.connect(platform.place / "other.sqlite3") as database:
+        return database.execute("SELECT slug, title, enabled FROM things_tenant ORDER BY slug").fetchall()
+
+
+def test_an_application_with_other_commands_is_driven_by_variables(platform: Platform, other_application: str) -> None:
     other = {
+        "rollout_manage": other_application,
         "rollout_onboard_command": ["tenant_add", "{lower}", "--title", "{name}"],
         "rollout_suspend_command": ["tenant_disable", "{lower}"],
         "rollout_status_command": [],
@@ -373,10 +396,16 @@ def test_an_application_with_other_commands_is_driven_by_variables(platform: Pla
         "rollout_users_needed": False,
     }
     platform.run("rollout_wave", wave=1, **other)
-    assert platform.state()["moas"]["aaa"] == {"state": "enabled", "title": "First, of all"}
+    assert tenants(platform) == [("aaa", "First, of all", 1), ("bbb", "Second", 1)]
     assert "changed=0" in platform.run("rollout_wave", wave=1, **other).partition("PLAY RECAP")[2]
     platform.run("rollback_wave", wave=1, **other)
-    assert states(platform) == {"aaa": "disabled", "bbb": "disabled"}
+    assert [enabled for _, _, enabled in tenants(platform)] == [0, 0]
+
+
+def test_passwords_that_cannot_be_sealed_stop_a_wave_before_any_change(platform: Platform) -> None:
+    text = platform.run("rollout_wave", good=False, wave=1, rollout_seal_secret="no vault password file for test")
+    assert 'there is no vault password for "test" on this machine' in " ".join(text.split())
+    assert platform.state()["moas"] == {}
 
 
 @pytest.fixture

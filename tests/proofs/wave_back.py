@@ -58,8 +58,8 @@ def main() -> int:
     same = ("users", "records", "users_enabled", "state")
     lost.values.append(sum(any(before[code][name] != after[code][name] for name in same) for code in codes))
     notes = [
-        f"{asked} requests by members of {len(others) + len(codes)} organisations, {rest.rate:.1f} per second. A member is out at the first request of "
-        "an open session that is not answered with a page; the figure includes the time until that organisation's next turn.",
+        f"{asked} requests by members of {len(others) + len(codes)} organisations, {rest.rate:.1f} per second. A member is out at the first "
+        "request of an open session that is not answered with a page; the figure includes the time until that organisation's next turn.",
         "That nobody of wave 5 can log in is proven by the playbook itself, by a login of each through the balancer.",
     ]
     return write("wave_back", __doc__ or "", [out, login, noticed, lost], notes)
