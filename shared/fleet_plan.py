@@ -44,7 +44,10 @@ def overrides(variables: Mapping[str, Any], service: str) -> Mapping[str, Any]:
 def plan_fleet(
     groups: Mapping[str, Sequence[str]], capacities: Mapping[str, Any], variables: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Sizes of every tier, by host; those of the connection budget among them. Hosts whose capacity nobody knows are left out: they are reported by their own rule."""
+    """Sizes of every tier, by host; those of the connection budget among them.
+
+    Hosts whose capacity nobody knows are left out: they are reported by their own rule.
+    """
 
     def hosts(group: str) -> list[str]:
         return [host for host in groups.get(group) or () if capacities.get(host)]
