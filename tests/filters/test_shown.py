@@ -19,15 +19,16 @@ import rollout_gates as gates
 import rollout_plan as plans
 import rollout_state as states
 from connection_budget import connection_budget
+from firewall_rules import firewall_rules
 from postgres_sizing import postgres_sizing
 from rollout_report import rollout_report
 
 SHOWN = Path(__file__).with_name("shown")
-PLAN = plans.rollout_plan(
-    'code,name,type,wave,users\nAAA,"First, of all",ministry,1,20\nBBB,Second,office,1,10\nCCC,Third <&>,special,2,30\nDDD,Fourth,agency,3,5\n',
-    "wave,start,days,coordinator,soak_minutes\n1,2027-01-04,14,Amina,30\n2,2027-01-18,,Omar,\n3,2027-02-01,7,Sara,1.5\n",
-    hosts=1,
+PLAN_TEXT = (
+    'code,name,type,wave,users\nAAA,"First, of all",ministry,1,20\nBBB,Second,office,1,10\nCCC,Third <&>,special,2,30\nDDD,Fourth,agency,3,5\n'
 )
+CALENDAR = "wave,start,days,coordinator,soak_minutes\n1,2027-01-04,14,Amina,30\n2,2027-01-18,,Omar,\n3,2027-02-01,7,Sara,1.5\n"
+PLAN = plans.rollout_plan(PLAN_TEXT, CALENDAR, hosts=1)
 MOAS = PLAN["moas"]
 SIGNED = {"at": "2027-01-04T08:00:00Z", "who": "amina"}
 
@@ -54,6 +55,7 @@ SAMPLES: list[dict[str, Any]] = [
     {"second": 30, "p95_seconds": None, "errors_percent": 1.25, "lag_seconds": 0},
     {"second": 90, "p95_seconds": 2.5, "errors_percent": 0, "lag_seconds": 0},
 ]
+CREWS = [{"workers": 2, "threads": "2"}, {"workers": "2", "threads": 2}]
 LEADS = {"name": "db1", "role": "leader", "state": "running"}
 ORGANISATIONS = '{"organisations": [{"code": 7}]}'
 CHOICES: list[tuple[Any, ...]] = [(1,), ("2", ""), ("", "CCC, AAA,,CCC"), (1, ["BBB"]), ("", ["DDD"], True)]
@@ -124,6 +126,71 @@ HOST_ERRORS: list[Any] = [
     lambda: postgres_sizing(host(), ["postgres"], fleet=[], poolers=0),
     lambda: postgres_sizing(host(), ["postgres"], colour="red"),
 ]
+
+
+def wrong(tier: str, host_name: str, **settings: Any) -> Callable[[], Any]:
+    """The budget of a fleet in which one host has one setting that is no number."""
+    tiers: dict[str, dict[str, Any]] = {
+        "app": {"web1": APP},
+        "celery": {"worker1": {"concurrency": 16}},
+        "pgbouncer": pooler(),
+        "postgres": databases(),
+    }
+    tiers[tier][host_name] = {**tiers[tier][host_name], **settings}
+    return lambda: budget(**tiers)
+
+
+WRONG_NUMBERS = [
+    *(
+        wrong("pgbouncer", "web2", **{name: "x"})
+        for name in (
+            "default_pool_size",
+            "reserve_pool_size",
+            "max_db_connections",
+            "replica_pool_size",
+            "replica_max_db_connections",
+            "max_client_conn",
+        )
+    ),
+    wrong("pgbouncer", "web2", databases={"reports": {"pool_size": "x"}}),
+    wrong("pgbouncer", "web2", databases={"reports": {"reserve_pool_size": "x"}}),
+    wrong("pgbouncer", "web2", databases={"reports": {"max_db_connections": "x"}}),
+    wrong("pgbouncer", "web2", users={"people": {"pool_size": "x"}}),
+    wrong("pgbouncer", "web1", max_client_conn=0),
+    wrong("pgbouncer", "web1", max_client_conn="x"),
+    wrong("app", "web1", threads="x"),
+    wrong("app", "web1", threads=0),
+    wrong("celery", "worker1", concurrency="x"),
+    wrong("celery", "worker1", concurrency=0),
+    *(
+        wrong("postgres", "db2", **{name: "x"})
+        for name in ("max_connections", "memory_mb", "work_mem", "shared_buffers", "superuser_reserved_connections", "reserved_connections")
+    ),
+    wrong("postgres", "db2", max_connections=0),
+    wrong("postgres", "db2", memory_mb=0),
+    wrong("postgres", "db2", max_connections="90", max_wal_senders=5),
+]
+
+
+def flow(*flows: dict[str, Any], operators: tuple[str, ...] = ("198.51.100.7/24",)) -> Callable[[], Any]:
+    """Rules of web1 in a small fleet."""
+    groups = {
+        "lb": [{"name": "lb1", "address": "192.0.2.11"}],
+        "app": [{"name": "web1", "address": "192.0.2.21"}, {"name": "web2", "address": "192.0.2.22"}],
+    }
+    return lambda: firewall_rules(flows, groups, {"app": 8000, "dns": 53}, groups["app"], operators, ["app"], "192.0.2.21")
+
+
+TALK = {"from": "lb", "to": "app", "port": "app", "why": "requests"}
+FLOWS = [
+    flow(TALK, {**TALK, "from": "operators", "port": "dns", "protocol": "udp"}, {**TALK, "from": ["app", "lb"], "to": ["lb", "app"], "port": "dns"}),
+    flow({**TALK, "from": ["lb", "x"], "to": ["app", "y", "z"]}),
+    flow({"from": "lb", "to": "app", "port": "app"}),
+    flow({**TALK, "to": ["lb", "app"]}, {**TALK, "to": ["app", "lb"]}),
+    flow({**TALK, "to": "lb", "from": "app"}, TALK),
+    flow({**TALK, "protocol": "udp"}, {**TALK, "protocol": "udp"}),
+    flow(TALK, operators=("office", "198.51.100.0/24")),
+]
 CASES: dict[str, Callable[[], Any]] = {
     "budget": budget,
     "budget_databases_and_users": lambda: budget(
@@ -187,6 +254,35 @@ CASES: dict[str, Callable[[], Any]] = {
         measured(lines=[]), {"waves": [{"wave": number, "moas": []} for number in range(1, 7)]}, 6
     ),
     "gates_calendar": lambda: [gates.calendar(measured(today=day), PLAN, 2) for day in ("2027-01-17", "2027-01-18")],
+    "gates_calendar_of_examples": lambda: gates.calendar(measured(), {**PLAN, "example": True}, 2),
+    "gates_forecast": lambda: [
+        gates.forecast(measured(**changes), PLAN, wave, {"forecast_percent": 80})
+        for wave, changes in (
+            (1, {"values": {"busy_workers": 1.5}, "workers": CREWS, "status": {"AAA": {"state": "onboarded", "users": 20}, "BBB": {"users": 7}}}),
+            (
+                2,
+                {
+                    "values": {"busy_workers": 1.5},
+                    "workers": CREWS,
+                    "status": {"AAA": {"state": "onboarded", "users": 20}, "C": {"state": "onboarded"}},
+                },
+            ),
+            (3, {"values": {"busy_workers": "2.25"}, "workers": CREWS, "status": None}),
+            (1, {"values": {"busy_workers": 6}, "workers": CREWS, "status": {"AAA": {"state": "onboarded", "users": 300}}}),
+            (3, {"values": {"busy_workers": 6.4}, "workers": CREWS, "status": {"AAA": {"state": "onboarded", "users": 65}}}),
+            (3, {"values": {"busy_workers": 1}, "workers": CREWS, "status": {}}),
+            (3, {"values": {"busy_workers": 1}, "workers": CREWS, "status": None, "lines": []}),
+            (3, {"values": {}, "workers": CREWS, "errors": {"busy_workers": "timed out"}, "status": None}),
+            (3, {"values": {"busy_workers": 1}, "workers": None, "status": None}),
+        )
+    ],
+    "gates_no_forecast": lambda: gates.forecast(measured(), PLAN, 1, {}),
+    "gates_with_forecast": lambda: gates.rollout_gates(
+        measured(values={"busy_workers": 1, **measured()["values"]}, workers=CREWS, status=None), PLAN, 2, {**LIMITS, "forecast_percent": 60}, ASKED
+    ),
+    "gates_three_waves_missing": lambda: gates.earlier_waves(
+        measured(lines=[]), {"waves": [{"wave": number, "moas": []} for number in (1, 2, 3)]}, 4
+    ),
     "gates_no_calendar": lambda: gates.calendar(measured(), plans.rollout_plan("code,name,type,wave,users\nA,B,office,1,2\n"), 1),
     "gates_capacity": lambda: [gates.capacity({**PLAN, "carries": carries}, 2) for carries in (0, 59, 60, 61)],
     "gates_checkpoints": lambda: gates.rollout_checkpoints("2.5", "60"),
@@ -201,6 +297,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "state_table_of_some": lambda: [*table(STATUS, codes="BBB,,CCC"), *table(STATUS, codes=["AAA"])],
     "state_proofs_table": lambda: states.rollout_proofs_table(PROOFS).splitlines(),
     "state_metrics": lambda: states.rollout_metrics([*LINES, moa('Q"\\\n', "proven")], PLAN).splitlines(),
+    "state_metrics_of_gates": lambda: states.rollout_metrics([], PLAN, gate_rows(skip="earlier_waves", values={})).splitlines()[-11:],
     "state_wave_entries": lambda: [states.rollout_wave_entry(LINES, PLAN, wave, ended=ended) for wave in (1, "2", 3) for ended in (True, False)],
     "state_touched": lambda: states.rollout_touched_waves(MOAS, LINES, PLAN),
     "state_news": lambda: states.rollout_news(
@@ -218,6 +315,23 @@ CASES: dict[str, Callable[[], Any]] = {
     ),
     "state_agreed": lambda: states.rollout_agreed([{"lines": [{"n": 1}]}, {"lines": [{"n": 1}, {"n": 2}]}, {"lines": []}]),
     "report": lambda: rollout_report(LINES, PLAN, "1", STATUS, [{"gate": "ready"}], SAMPLES, LIMITS, ASKED, "Asia/Manila"),
+    "report_of_groups": lambda: rollout_report(
+        [
+            {"kind": "wave", "wave": 1, "state": "strange", "detail": "why not", **SIGNED},
+            {"kind": "restore_point", "wave": 1, "name": "one", **SIGNED},
+            {"kind": "restore_point", "wave": 1, "name": "two", **SIGNED},
+            moa("AAA", "proven", detail="sees 7"),
+            moa("BBB", "proven", detail="sees 8"),
+            moa("AAA", "failed", detail="no space"),
+            moa("BBB", "failed", detail="no mail"),
+            moa("AAA", "failed", detail="no mail", who="omar"),
+        ],
+        PLAN,
+        1,
+        samples=[{"p95_seconds": 1, "cpu_percent": 20}],
+        limits={"p95_seconds": 3, "cpu_percent": 80},
+        asked={"p95_seconds": "answers (p95) (s)"},
+    ),
     "report_of_nothing": lambda: rollout_report([], PLAN, 3),
     "report_of_gaps": lambda: rollout_report(
         [moa("AAA", "suspended", detail="asked for"), moa("BBB", "suspended", detail="asked for"), moa("BBB", "odd")],
@@ -281,7 +395,16 @@ CASES: dict[str, Callable[[], Any]] = {
         MOAS, [{**proof, "changed": proof["code"] == "AAA"} for proof in PROOFS], "proven", settled=["AAA", "BBB"]
     ),
     "commands_entries_settled": lambda: commands.rollout_entries(MOAS, PROOFS, "proven", "suspended", ["AAA"]),
-    "plan": lambda: PLAN,
+    "plan": lambda: plans.rollout_plan(PLAN_TEXT, CALENDAR, hosts=1),
+    "plan_one_mistake": lambda: plans.rollout_plan(PLAN_TEXT.replace("AAA", "aaa")),
+    "plan_two_mistakes": lambda: plans.rollout_plan(PLAN_TEXT.replace("AAA", "aaa").replace("office", "bureau")),
+    "plan_calendar_mistake": lambda: plans.rollout_plan(PLAN_TEXT, CALENDAR.replace("Amina", "")),
+    "plan_calendar_columns": lambda: plans.rollout_plan(PLAN_TEXT, "wave,start\n1,2027-01-04\n"),
+    "plan_too_many_users": lambda: plans.rollout_plan(PLAN_TEXT, CALENDAR, hosts=1, users_per_host=1),
+    "plan_too_many_users_as_problems": lambda: plans.rollout_plan_problems(PLAN_TEXT, CALENDAR, hosts=2, users_per_host="10"),
+    "plan_exactly_full": lambda: plans.rollout_plan(PLAN_TEXT, hosts="5", users_per_host="13")["carries"],
+    "plan_without_calendar": lambda: plans.rollout_plan(PLAN_TEXT)["waves"],
+    "plan_of_examples": lambda: plans.rollout_plan(PLAN_TEXT, "# Example dates only\n" + CALENDAR)["example"],
     "plan_problems": lambda: plans.rollout_plan_problems(
         "code,name,type,wave,users\naaa,,bureau,one,0\nB_,B,office,0,-1\nCCC,C,office,1,1\nCCC,C,office,1,1\n" + "D" * 21 + ",D,office,1,1\n"
     ),
@@ -319,6 +442,19 @@ CASES: dict[str, Callable[[], Any]] = {
     ),
     "users_missing": lambda: plans.rollout_users(" \n", PLAN, MOAS[:2]),
     "users_columns": lambda: plans.rollout_users("organisation_code\nAAA\n", PLAN, MOAS[:2], "users/1.csv"),
+    "budget_memory_of_some": lambda: budget(postgres={"db1": {"max_connections": 500}, "db2": {**DATABASE, "memory_mb": 100}}),
+    "budget_memory_of_one_connection": lambda: budget(postgres={"db1": {"max_connections": 1, "memory_mb": 1}}),
+    "budget_least_numbers": lambda: connection_budget(
+        {
+            "app": {"web1": {"workers": 1, "threads": 1}},
+            "celery": {"web1": {"concurrency": 1}},
+            "pgbouncer": {"web1": {"default_pool_size": 1, "max_client_conn": 1}},
+            "postgres": {"db1": {"max_connections": 1, "memory_mb": 1}},
+        }
+    ),
+    "budget_memory_1_mb": lambda: budget(postgres={"db1": {**DATABASE, "max_connections": 8, "shared_buffers": "4096MB", "memory_mb": 4104}}),
+    **{f"budget_wrong_{number}": wrong for number, wrong in enumerate(WRONG_NUMBERS, 1)},
+    **{f"flow_{number}": wrong for number, wrong in enumerate(FLOWS, 1)},
     **{f"postgres_error_{number}": wrong for number, wrong in enumerate(HOST_ERRORS, 1)},
 }
 
