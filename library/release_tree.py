@@ -213,7 +213,9 @@ def survey(params: dict[str, Any], check: bool) -> dict[str, Any]:
 def extract(archive: Path, place: Path) -> None:
     with tarfile.open(archive) as tar:
         # A venv's link to /usr/bin/python3 needs more than the data filter allows; the archive is ours and its checksum was compared.
-        tar.extractall(place, filter="tar")
+        # Debian 12's first Python 3.11 has no filters: there the attribute is without effect.
+        tar.extraction_filter = getattr(tarfile, "tar_filter", None)
+        tar.extractall(place)
 
 
 def unpack(params: dict[str, Any], check: bool) -> dict[str, Any]:
