@@ -186,7 +186,7 @@ def rollout_report(
     blocks = [
         (f"wave {each['wave']}", sum(code in proven for code in each["moas"]), len(each["moas"]), each["wave"] == number) for each in plan["waves"]
     ]
-    minutes = max([float(sample.get("second", 0)) / 60 for sample in samples] or [0.0])
+    watched = f"{max(float(sample.get('second', 0)) / 60 for sample in samples):g} min" if samples else "none"
     standing = wave_standing(plan, number, state)
     timeline = timeline_of(lines, number, zone)
     return {
@@ -198,7 +198,7 @@ def rollout_report(
         "figures": [
             {"value": f"{onboard} of {len(rows)}", "words": "organisations on board and proven"},
             {"value": f"{users} of {entry['users']}", "words": "user accounts"},
-            {"value": f"{minutes:g} min" if samples else "none", "words": "under watch after the last organisation"},
+            {"value": watched, "words": "under watch after the last organisation"},
             {"value": f"{len(proven)} of {len(plan['moas'])}", "words": "organisations of the whole rollout"},
         ],
         "moas": rows,

@@ -21,7 +21,9 @@ from rollout_commands import (
     rollout_passwords,
     rollout_present,
     rollout_preview,
+    rollout_proof_accounts,
     rollout_proofs,
+    rollout_reasoned,
     rollout_set_back,
     rollout_shares,
     rollout_still_inside,
@@ -181,3 +183,123 @@ def test_commands_run_on_the_first_host_that_answers() -> None:
     assert rollout_first_answering(members, {"web1": silent, "web2": {"__rollout_ping": {"ping": "pong"}}}) == "web2"
     with pytest.raises(CommandError, match="no application host answers over SSH .asked: web1, web2."):
         rollout_first_answering(members, {"web1": silent, "web2": {}})
+
+
+def test_one_command_for_all_or_one_each() -> None:
+    moas = [{"code": "MOH"}, {"code": "MOLE"}]
+    assert rollout_batches(["suspend", "{codes}", "--now"], moas) == [{"codes": ["MOH", "MOLE"], "argv": ["suspend", "MOH", "MOLE", "--now"]}]
+    assert rollout_batches(["suspend", "{why}", "{code}"], moas, {"why": "wave"}) == [
+        {"codes": ["MOH"], "argv": ["suspend", "wave", "MOH"]},
+        {"codes": ["MOLE"], "argv": ["suspend", "wave", "MOLE"]},
+    ]
+
+
+def batch(codes: list[str], stdout: str = "", rc: int = 0, **more: Any) -> dict[str, Any]:
+    return {"item": {"codes": codes}, "rc": rc, "stdout": stdout, "stderr": "", **more}
+
+
+def told(*rows: dict[str, Any]) -> str:
+    return json.dumps({"organisations": rows})
+
+
+def test_what_became_of_each_in_a_batch() -> None:
+    good, bad = {"code": "MOH", "changed": True}, {"code": "MOLE", "error": "is not there"}
+    assert rollout_batch_outcomes([batch(["MOH", "MOLE", "MIPA"], told(good, bad))]) == [
+        {"code": "MOH", "ok": True, "changed": True, "detail": "", "answer": good},
+        {"code": "MOLE", "ok": False, "changed": False, "detail": "is not there", "answer": bad},
+        {"code": "MIPA", "ok": False, "changed": False, "detail": "the command did not tell what became of it", "answer": {}},
+    ]
+    # An error of one is an error of the whole command to the shell, but not to the others.
+    assert [row["ok"] for row in rollout_batch_outcomes([batch(["MOH", "MOLE"], told(good, bad), rc=1)])] == [True, False]
+
+
+def test_what_became_of_one_alone() -> None:
+    alone = {"changed": True}
+    assert rollout_batch_outcomes([batch(["MOH"], json.dumps(alone))]) == [
+        {"code": "MOH", "ok": True, "changed": True, "detail": "", "answer": alone}
+    ]
+    assert rollout_batch_outcomes([batch(["MOH"], told({"code": "MOH", "error": "no"}))])[0]["ok"] is False
+    failed = batch(["MOH"], rc=2, stderr="CommandError: no database\n")
+    assert rollout_batch_outcomes([failed]) == [{"code": "MOH", "ok": False, "changed": False, "detail": "no database", "answer": {}}]
+    lost = batch(["MOH"], unreachable=True, msg="no route to web1")
+    assert [(row["ok"], row["detail"]) for row in rollout_batch_outcomes([lost])] == [(False, "no route to web1")]
+
+
+def test_skipped_batches_say_nothing() -> None:
+    rows = rollout_batch_outcomes([{"skipped": True}, batch(["MOH"], "{}")])
+    assert [row["code"] for row in rows] == ["MOH"]
+    assert [row["code"] for row in rollout_outcomes([{"skipped": True}, result()])] == ["MOH"]
+
+
+def test_the_last_line_that_is_json_answers() -> None:
+    assert rollout_outcomes([result(stdout='{"changed": true}\nbye\n')])[0]["changed"]
+    assert rollout_outcomes([{"item": {"code": "MOH"}, "msg": ""}])[0]["detail"] == "exit status ? and not a word"
+
+
+def test_organisations_of_an_application_that_says_little() -> None:
+    assert rollout_organisations(result(stdout="{}")) == {}
+    assert rollout_organisations(None) == {}
+    kept = rollout_organisations(result(stdout=told({"code": "MOH"})), needed=False)
+    assert kept == {"MOH": {"code": "MOH"}}
+
+
+def test_the_accounts_that_prove() -> None:
+    moas = [{"code": "MOH"}, {"code": "MOLE"}]
+    assert rollout_proof_accounts(moas, {"MOH": "a", "MOLE": "b"}, "proof-{lower}@{code}") == {"proof-moh@MOH": "a", "proof-mole@MOLE": "b"}
+
+
+def test_an_organisation_without_records_can_still_be_proven() -> None:
+    (tenant,) = rollout_tenants([{"code": "MOH"}], {}, {"MOH": "a"}, "{lower}")
+    assert tenant == {"code": "MOH", "username": "moh", "password": "a", "own": None, "other": None}
+
+
+def test_proofs_of_all_clients_are_kept() -> None:
+    rows = rollout_proofs([{"proofs": [{"code": "A"}]}, {"proofs": [{"code": "B"}]}])
+    assert rows == [{"code": "A"}, {"code": "B"}]
+
+
+def test_who_came_half_way_is_set_back_only_when_on_board() -> None:
+    outcomes = [{"code": "HALF", "ok": False}, {"code": "NONE", "ok": False}, {"code": "OFF", "ok": False}]
+    moas = [{"code": row["code"]} for row in outcomes]
+    status = {"HALF": {"state": "onboarded"}, "OFF": {"state": "suspended"}}
+    assert rollout_set_back([], moas, [], outcomes, status) == [{"code": "HALF"}]
+    assert rollout_set_back([], moas, [], outcomes) == []
+
+
+def test_what_is_said_after_setting_back() -> None:
+    proofs = [{"code": "A", "ok": True, "detail": "seen"}, {"code": "B", "ok": False, "detail": "LEAK"}, {"code": "C", "ok": False, "detail": "late"}]
+    suspended = [{"code": "B", "ok": True, "detail": ""}, {"code": "C", "ok": False, "detail": "no database"}]
+    outcomes = [{"code": "D", "ok": False, "detail": "mail"}, {"code": "E", "ok": True, "detail": ""}]
+    assert [(row["code"], row["detail"]) for row in rollout_after_set_back(proofs, outcomes, suspended)] == [
+        ("A", "seen"),
+        ("B", "LEAK; set back"),
+        ("C", "late; STILL ON BOARD, setting it back failed: no database"),
+        ("D", "mail"),
+    ]
+
+
+def test_a_reason_does_not_hide_what_went_wrong() -> None:
+    rows = rollout_reasoned([{"code": "A", "ok": True, "detail": ""}, {"code": "B", "ok": False, "detail": "no database"}], "audit")
+    assert [row["detail"] for row in rows] == ["audit", "audit; no database"]
+
+
+def test_whose_passwords_nobody_has_seen() -> None:
+    moas = [{"code": code} for code in ("NEW", "ONBOARD", "PROVEN", "EMPTY", "UNKNOWN")]
+    status = {"NEW": {"users": 3}, "ONBOARD": {"users": 3}, "PROVEN": {"users": 3}, "EMPTY": {"users": 0}}
+    lines = [{"kind": "moa", "moa": "ONBOARD", "state": "onboarded"}, {"kind": "moa", "moa": "PROVEN", "state": "proven"}]
+    assert rollout_unsealed(moas, status, lines) == ["NEW"]
+
+
+def test_no_application_host_is_said_so() -> None:
+    with pytest.raises(CommandError, match=r"answers over SSH \(asked: none\)"):
+        rollout_first_answering([], {})
+
+
+def test_the_preview_of_one_who_never_was_there() -> None:
+    assert rollout_preview([MOA], {}, {}) == "MOH would come on board; users now 0, in the list none, planned 30; proof by a login"
+
+
+def test_an_entry_for_every_change() -> None:
+    rows = rollout_entries([MOA], [{"code": "MOH", "ok": True, "changed": True, "detail": "d"}], "onboarded", settled=["MOH"])
+    assert rows == [{"kind": "moa", "moa": "MOH", "wave": 1, "state": "onboarded", "users": 30, "detail": "d"}]
+    assert rollout_entries([MOA], [{"code": "MOH", "ok": True, "detail": ""}], "onboarded", settled=["MOH"]) == []

@@ -144,3 +144,13 @@ def test_checkpoints_end_with_the_soak() -> None:
     points = rollout_checkpoints(1.25, 30)
     assert [(point["done"], point["wait"], point["range"]) for point in points] == [(30, 30, "60s"), (60, 30, "60s"), (75, 15, "60s")]
     assert rollout_checkpoints(0, 30) == []
+
+
+def test_a_host_that_was_never_asked_says_nothing() -> None:
+    assert rollout_answers([{"name": "web1"}], {"web1": {}}, ["web1"]) == {"web1": {"health": None, "ready": None}}
+
+
+def test_the_last_line_counts_closed_gates_only_when_there_are_some() -> None:
+    row = {"gate": "ready", "asked": "hosts", "measured": "4", "limit": "= 4", "ok": True, "skipped": False}
+    assert rollout_gates_table([row]).splitlines()[-1] == "1 of 1 gates open"
+    assert rollout_gates_table([row, {**row, "ok": False}]).splitlines()[-1] == "1 of 2 gates open, 1 closed"

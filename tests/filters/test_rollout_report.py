@@ -79,3 +79,16 @@ def test_a_chart_says_in_words_what_it_shows_and_stays_inside_its_frame(svg: str
 
 def test_nothing_breaks_on_empty_input() -> None:
     assert rollout_report([], rollout_plan(PLAN), 1)["state"] == "not started"
+
+
+def test_a_limit_that_is_met_exactly_is_crossed() -> None:
+    asked = {"p95_seconds": "answer time (s)", "critical_alerts": "alerts"}
+    samples = [{"second": 30, "p95_seconds": 3, "critical_alerts": 0}]
+    report = rollout_report(LINES, rollout_plan(PLAN), 1, samples=samples, limits={"p95_seconds": 3, "critical_alerts": 0}, asked=asked)
+    assert [(row["gate"], row["ok"]) for row in report["soak"]] == [("p95_seconds", False), ("critical_alerts", True)]
+
+
+def test_without_a_watch_there_is_nothing_to_show() -> None:
+    report = rollout_report([], rollout_plan(PLAN), 1, limits={"p95_seconds": 3}, asked={"p95_seconds": "answer time (s)", "other": "not limited"})
+    assert (report["soak"], report["charts"], report["timeline"], report["written"]) == ([], [], [], "")
+    assert report["figures"][2]["value"] == "none"

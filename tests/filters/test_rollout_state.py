@@ -149,3 +149,10 @@ def test_state_metrics_and_table() -> None:
     assert shown.splitlines()[-1] == "1 of 3 MOAs proven, 1 of 2 waves complete, 60 users planned"
     assert "CCC" in rollout_table(plan, lines, None)
     assert json.dumps(rollout_state(lines))
+
+
+def test_labels_of_metrics_are_quoted() -> None:
+    gates = [{"gate": 'a\\b"c\nd', "ok": True}]
+    text = rollout_metrics([], rollout_plan(PLAN), gates)
+    assert 'obcms_rollout_gate_open{gate="a\\\\b\\"c d"} 1' in text
+    assert "# HELP obcms_rollout_moa_state" in text
