@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 SUPPORTED = {"debian": ("13",)}
 ARCHITECTURES = ("x86_64", "aarch64")
+# What a shell says of a host without Python, through Mitogen and through stock Ansible.
+NO_PYTHON = re.compile(r"python3\S*( was)?:? (not found|No such file)")
 # GB that installation, logs and a day of data need before anybody notices a full disk.
 FREE_DISK_GB = {"postgres": 5, "backup": 5, "monitoring": 3, "redis": 3}
 FREE_DISK_GB_OTHERS = 2
@@ -48,7 +51,9 @@ def ports_of(services: Collection[str]) -> dict[int, tuple[str, ...]]:
 
 def reach_problems(host: str, measured: Mapping[str, Any], address: Any) -> Iterator[str]:
     """The host answered, and the question could be run there."""
-    if measured.get("unreachable"):
+    if NO_PYTHON.search(f"{measured.get('msg')} {measured.get('module_stderr')}"):
+        yield f"host {host} ({address}) has no Python; install it with playbooks/bootstrap.yml --limit {host}"
+    elif measured.get("unreachable"):
         reason = " ".join(str(measured.get("msg", "no answer")).split())
         # Connection plugins put their own words around what ssh says.
         reason = reason[reason.rfind("ssh: ") :] if "ssh: " in reason else reason
