@@ -86,7 +86,8 @@ def main() -> int:
     found = results()
     tried = {name: status for name, status in found.items() if status is not None}
     alive = sorted(name for name, status in tried.items() if status == SURVIVED or status in UNTESTED)
-    known = yaml.safe_load(SURVIVORS.read_text()) or {} if SURVIVORS.exists() else {}
+    reasons = yaml.safe_load(SURVIVORS.read_text()) or {} if SURVIVORS.exists() else {}
+    known = {name: reason for reason, names in reasons.items() for name in names}
     killed = Series("faults that no test notices", 100 - LIMIT, "%")
     if tried:
         killed.values.append(100 * len(alive) / len(tried))
@@ -99,7 +100,9 @@ def main() -> int:
     left = Counter(name.split(".")[0] for name in alive)
     notes = [f"{len(tried)} of {len(found)} faults tried, {len(tried) - len(alive)} noticed, {len(alive)} not."]
     notes += [f"{name}: {left[name]} of {count} not noticed" for name, count in sorted(per_file.items())]
-    notes += [f"`{name}`: {known[name]}" for name in alive if name in known]
+    for reason, names in reasons.items():
+        if same := [name for name in alive if name in names]:
+            notes.append(f"{len(same)} not noticed: {reason} ({', '.join(f'`{name}`' for name in same)})")
     return write("mutation", __doc__ or "", [killed, unexplained], notes)
 
 
