@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -68,12 +69,14 @@ class Backup:
 def pgbackrest(*arguments: str, timeout: float | None = None) -> str:
     """Output of pgBackRest; BackupError with its own words when it fails."""
     try:
-        done = subprocess.run(["pgbackrest", *arguments], capture_output=True, text=True, check=False, timeout=timeout)
+        done = subprocess.run(["pgbackrest", *arguments], capture_output=True, check=False, timeout=timeout)
     except subprocess.TimeoutExpired as error:
         raise BackupError(f"pgbackrest {arguments[-1]} did not end within {timeout:.0f} s") from error
+    # What a wrong key makes of a file is no text; parts of it are in pgBackRest's messages.
+    output = done.stdout.decode(errors="replace")
     if done.returncode != 0:
-        raise BackupError(reason(done.stdout + done.stderr) or f"pgbackrest {arguments[-1]} ended with status {done.returncode}")
-    return done.stdout
+        raise BackupError(reason(output + done.stderr.decode(errors="replace")) or f"pgbackrest {arguments[-1]} ended with status {done.returncode}")
+    return output
 
 
 def reason(output: str) -> str:
@@ -87,7 +90,21 @@ def reason(output: str) -> str:
         if not line.startswith(" "):
             break
         found.append(line)
-    return " ".join(" ".join(found).split())[:600]
+    # "... [ChecksumError] on 2 retries from 195-15354ms: ..." says the same twice.
+    return hinted(re.split(r" \[\w+Error\] on \d+ retr", " ".join(" ".join(found).split()))[0][:500])
+
+
+def hinted(message: str) -> str:
+    """The message, and what to do where pgBackRest does not say it."""
+    if re.search(r"CryptoError|cipher header|key/value found outside of section", message):
+        return f"the repository cannot be read with this key: backup_cipher_password must be the one that it was made with ({printable(message)})"
+    if "No space left" in message:
+        return f"no room on the file system of the repository ({message})"
+    return printable(message)
+
+
+def printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() and letter != "\ufffd" else "?" for letter in text)
 
 
 def parsed(stanzas: Sequence[Mapping[str, Any]], stanza: str) -> list[Backup]:
@@ -97,7 +114,8 @@ def parsed(stanzas: Sequence[Mapping[str, Any]], stanza: str) -> list[Backup]:
         raise BackupError(f"the repository holds nothing of {stanza}; run site.yml with --tags backup, which creates it")
     status = found["status"]
     if status["code"] not in (GOOD, NO_BACKUP):
-        raise BackupError(f"the repository says of {stanza}: {status['message']}")
+        words = [each["status"]["message"] for each in found.get("repo", ()) if each["status"]["code"] != GOOD] or [status["message"]]
+        raise BackupError(hinted(f"the repository says of {stanza}: {' '.join(words[0].split())[:300]}"))
     return [
         Backup(
             label=each["label"],
@@ -116,7 +134,9 @@ def parsed(stanzas: Sequence[Mapping[str, Any]], stanza: str) -> list[Backup]:
 
 def backups(settings: Settings) -> list[Backup]:
     """Backups in the repository, oldest first."""
-    return parsed(json.loads(pgbackrest(f"--stanza={settings.stanza}", "--output=json", "info", timeout=300)), settings.stanza)
+    answer = pgbackrest(f"--stanza={settings.stanza}", "--output=json", "info", timeout=300)
+    # Not strict: messages of pgBackRest inside may hold any byte.
+    return parsed(json.JSONDecoder(strict=False).decode(answer), settings.stanza)
 
 
 @dataclass(frozen=True)

@@ -94,8 +94,11 @@ class Session:
         raise BackupError(" ".join(" ".join(lines).split()) or "psql ended without a word")
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.communicate()
+        try:
+            self._process.communicate(timeout=5)
+        except (subprocess.TimeoutExpired, BrokenPipeError):
+            self._process.kill()
+            self._process.wait()
 
 
 def chosen_tables(rows: Sequence[Sequence[str]], patterns: Sequence[str], max_mb: int) -> tuple[list[str], list[str]]:
@@ -181,7 +184,20 @@ def wait_for_archive(settings: Settings, segment: str) -> float:
 
 def damaged_files(output: str) -> list[str]:
     """Files that pgBackRest's `verify` complains about."""
-    return re.findall(r"(?:invalid checksum|invalid size|missing file|invalid file|unable to read) '([^']+)'", output)
+    return re.findall(r"(?:invalid checksum|invalid size|missing file|invalid file|unable to read|invalid result) '?([^\s':]+)", output)
+
+
+def recovery_problem(log: str) -> str:
+    """Why a copy did not come up, from its log: the WAL segment that is damaged or missing where it is one."""
+    fix = "; take a full backup now (obcms-backup take --type=full)"
+    damaged = re.findall(r"unable to get ([0-9A-F]{24})", log)
+    if damaged:
+        return f"WAL segment {damaged[-1]} is damaged in the repository: what came after it is lost{fix}"
+    restored = re.findall(r'restored log file "([0-9A-F]{24})"', log)
+    if "recovery ended before configured recovery target" in log:
+        last = restored[-1] if restored else "none"
+        return f"WAL in the repository ends with segment {last}: that one is damaged, or the next is missing{fix}"
+    return " ".join([line for line in log.splitlines() if re.search("FATAL|PANIC|ERROR", line) and "accepting connections" not in line][-3:])
 
 
 def restore(settings: Settings, backup: str, target: str) -> None:
@@ -207,9 +223,8 @@ def start(settings: Settings) -> subprocess.Popen[bytes]:
     ready = [f"{settings.binaries}/pg_isready", "-q", "-h", str(scratch)]
     while subprocess.run(ready, check=False).returncode != 0:
         if server.poll() is not None or time.monotonic() > end:
-            words = [line for line in log.read_text(errors="replace").splitlines() if re.search("FATAL|PANIC|ERROR", line)]
             stop(server)
-            why = " ".join(words[-3:]) or f"it had not recovered after {settings.start_seconds} s"
+            why = recovery_problem(log.read_text(errors="replace")) or f"it had not recovered after {settings.start_seconds} s"
             raise BackupError(f"the restored database does not start: {why}")
         time.sleep(0.2)
     return server
@@ -267,9 +282,9 @@ def drill(settings: Settings, report: Report) -> None:
     began = time.monotonic()
     try:
         restore(settings, newest.label, name)
-        server = start(settings)
     except BackupError as error:
         raise explained(settings, newest.label, error) from error
+    server = start(settings)
     try:
         report.restore_seconds = time.monotonic() - began
         copy = Session(f"host={settings.scratch} user=postgres dbname={settings.database}")
