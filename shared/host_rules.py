@@ -21,7 +21,8 @@ PORTS: dict[str, dict[int, tuple[str, ...]]] = {
     "lb": {80: ("nginx",), 443: ("nginx",), 8080: ("nginx",), 9113: ("prometheus-nginx-exporter",)},
     # systemd holds the socket for the application.
     "app": {8000: ("obcms", "systemd")},
-    "postgres": {5432: ("patroni", "postgres"), 8008: ("patroni",), 9187: ("prometheus-postgres-exporter",)},
+    "postgres": {5432: ("patroni", "postgres"), 8008: ("patroni",), 8432: ("pgbackrest",), 9187: ("prometheus-postgres-exporter",)},
+    "backup": {8432: ("pgbackrest",)},
     "redis": {6379: ("redis",), 9121: ("prometheus-redis-exporter",)},
     "sentinel": {26379: ("redis",)},
     "etcd": {2379: ("etcd",), 2380: ("etcd",)},

@@ -1,0 +1,161 @@
+#!/usr/bin/python3
+"""Takes a backup, lists what there is, and writes metrics.
+
+take --type auto (the default) is a full backup when the newest full one is a week old, else a differential one.
+check has a WAL segment switched and sees it arrive in the repository.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from backup_repository import Backup, BackupError, Metric, Settings, backups, exposition, gauge, pgbackrest, remember, remembered, write
+
+DAY = 86400
+# A run starts with a random delay: a full backup of last week is not quite a week old.
+EARLY = DAY // 2
+LONGEST_LABEL = 100
+
+
+def due_type(found: Sequence[Backup], full_days: int, now: float) -> str:
+    """Full when there is none, or the newest is old enough."""
+    newest = max((each.stop for each in found if each.kind == "full"), default=None)
+    return "full" if newest is None or now - newest >= full_days * DAY - EARLY else "diff"
+
+
+@contextmanager
+def only_one(settings: Settings) -> Iterator[None]:
+    """Hold the lock of backups; BackupError when somebody else does."""
+    path = Path(settings.state) / "backup.lock"
+    with path.open("a+") as stream:
+        _lock(stream)
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()}, since {time.strftime('%H:%M:%S')}")
+        stream.flush()
+        yield
+
+
+def _lock(stream: TextIO) -> None:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        stream.seek(0)
+        raise BackupError(f"another backup is running ({stream.read().strip()}); wait for it, or look with: journalctl -u obcms-backup -f") from error
+
+
+def take(settings: Settings, kind: str, label: str) -> str:
+    """Take one backup; what became of it in a line."""
+    with only_one(settings):
+        started = time.time()
+        outcome = {"at": started, "ok": False, "type": kind, "label": label, "message": "cut off"}
+        remember(settings, "backup", outcome)
+        try:
+            kind = due_type(backups(settings), settings.full_days, started) if kind == "auto" else kind
+            notes = [f"--annotation=label={label}"] if label else []
+            print(f"backup: {kind} backup of {settings.stanza} starts", flush=True)
+            pgbackrest(f"--stanza={settings.stanza}", f"--type={kind}", *notes, "backup")
+            newest = backups(settings)[-1]
+            pages = "; it holds damaged pages: pgbackrest info --set " + newest.label if newest.damaged_pages else ""
+            message = f"{newest.label} ({newest.kind}), {newest.size / 1e6:.0f} MB of database, {newest.stored / 1e6:.1f} MB stored{pages}"
+            outcome |= {"ok": not newest.damaged_pages, "type": newest.kind, "message": message, "name": newest.label}
+        except BackupError as error:
+            outcome |= {"ok": False, "message": str(error)}
+        outcome |= {"seconds": time.time() - started, "type": kind}
+        remember(settings, "backup", outcome)
+    publish(settings)
+    if not outcome["ok"]:
+        raise BackupError(str(outcome["message"]))
+    return f"backup: {outcome['message']}, after {outcome['seconds']:.0f} s"
+
+
+def metrics_of(found: Sequence[Backup], last: dict[str, object], room: os.statvfs_result) -> list[Metric]:
+    """Metrics about the repository."""
+    newest = {each.kind: each for each in found}
+    label = {kind: f'{{type="{kind}"}}' for kind in newest}
+    # Prefix of all names, which node_exporter's other files do not use.
+    name = "obcms_backup"
+    metrics = [
+        gauge(f"{name}_last_run_timestamp_seconds", "When a backup was last tried.", float(str(last.get("at", 0)))),
+        gauge(f"{name}_last_result", "1 when the last try succeeded.", float(bool(last.get("ok")))),
+        gauge(f"{name}_kept", "Backups in the repository.", len(found)),
+        gauge(f"{name}_repository_free_bytes", "Room left for the repository.", room.f_bavail * room.f_frsize),
+        gauge(f"{name}_repository_bytes", "Room of the file system of the repository.", room.f_blocks * room.f_frsize),
+    ]
+    per_kind: dict[str, tuple[str, Callable[[Backup], float]]] = {
+        "stop_timestamp_seconds": ("When the newest backup ended.", lambda each: each.stop),
+        "duration_seconds": ("How long it took.", lambda each: each.stop - each.start),
+        "database_bytes": ("Size of the database in it.", lambda each: each.size),
+        "stored_bytes": ("What it takes in the repository.", lambda each: each.stored),
+    }
+    for key, (text, get) in per_kind.items():
+        metrics.append(Metric(f"{name}_{key}", text, {label[kind]: get(each) for kind, each in newest.items()}))
+    return metrics
+
+
+def publish(settings: Settings) -> None:
+    """Write the metrics. A repository that cannot be read leaves no figures of backups, which is an alert of its own."""
+    try:
+        found = backups(settings)
+    except BackupError as error:
+        print(f"backup: {error}", file=sys.stderr)
+        found = []
+    text = exposition(metrics_of(found, remembered(settings, "backup"), os.statvfs(settings.repository)))
+    write(Path(settings.metrics) / "backup.prom", text)
+
+
+def listed(found: Sequence[Backup]) -> str:
+    """Backups as a table, newest last."""
+    rows = [["backup", "type", "ended", "database", "stored", "label"]]
+    rows += [[b.label, b.kind, b.when, f"{b.size / 1e6:.0f} MB", f"{b.stored / 1e6:.1f} MB", b.notes.get("label", "")] for b in found]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def parser() -> argparse.ArgumentParser:
+    description, usage = (__doc__ or "").split("\n\n", 1)
+    result = argparse.ArgumentParser(prog="obcms-backup", description=description, epilog=usage, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words = result.add_subparsers(dest="word", required=True)
+    taking = words.add_parser("take", help="take a backup now")
+    taking.add_argument("--type", choices=["auto", "full", "diff", "incr"], default="auto")
+    taking.add_argument("--label", default="", help="a word for people, kept with the backup")
+    listing = words.add_parser("list", help="what there is")
+    listing.add_argument("--json", action="store_true")
+    words.add_parser("check", help="see that WAL arrives")
+    words.add_parser("metrics", help="write the metrics")
+    return result
+
+
+def main(argv: Sequence[str]) -> int:
+    options = parser().parse_args(argv)
+    try:
+        settings = Settings.load()
+        if options.word == "take":
+            if len(options.label) > LONGEST_LABEL or not options.label.isprintable():
+                raise BackupError(f"the label has {len(options.label)} characters; {LONGEST_LABEL} printable ones at most are allowed")
+            print(take(settings, options.type, options.label))
+        elif options.word == "check":
+            started = time.monotonic()
+            pgbackrest(f"--stanza={settings.stanza}", "check")
+            print(f"a WAL segment switched now was in the repository after {time.monotonic() - started:.1f} s")
+        elif options.word == "metrics":
+            publish(settings)
+        else:
+            found = backups(settings)
+            print(json.dumps([vars(each) for each in found]) if options.json else listed(found))
+    except BackupError as error:
+        print(f"obcms-backup: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
