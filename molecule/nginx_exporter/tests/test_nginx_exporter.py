@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from testinfra.host import Host
 
-from conftest import ExporterTests, wait
+from conftest import ExporterTests, address, wait
 
 COUNTS = "/var/lib/prometheus/node-exporter/upstream_errors.prom"
 
@@ -19,7 +19,6 @@ class TestNginxExporter(ExporterTests):
         host.check_output("curl --silent --insecure --resolve obcms.lab.internal:443:127.0.0.1 --output /dev/null https://obcms.lab.internal/")
         wait(lambda: 'kind="refused"' in host.run(f"cat {COUNTS}").stdout, 45, "the refused connection is counted")
         assert ':8000",kind="refused"}' in host.check_output(f"grep refused {COUNTS}")
-        metrics = host.check_output(
-            "cd /etc/obcms/pki && curl --silent --fail --cacert ca.crt --cert asker.crt --key asker.key https://$(hostname -I | tr -d ' '):9100/metrics"
-        )
+        certificate = "--cacert ca.crt --cert asker.crt --key asker.key"
+        metrics = host.check_output(f"cd /etc/obcms/pki && curl --silent --fail {certificate} https://{address(host)}:9100/metrics")
         assert "obcms_upstream_errors_total{" in metrics

@@ -9,7 +9,10 @@ from collections.abc import Iterator
 import pytest
 from testinfra.host import Host
 
-PROGRAM = "import json, os, pwd, sys; print(json.dumps({'arguments': sys.argv[1:], 'user': pwd.getpwuid(os.getuid()).pw_name, 'environment': dict(os.environ)}))"
+PROGRAM = """
+import json, os, pwd, sys
+print(json.dumps({"arguments": sys.argv[1:], "user": pwd.getpwuid(os.getuid()).pw_name, "environment": dict(os.environ)}))
+"""
 
 
 @pytest.fixture
