@@ -88,8 +88,8 @@ def main() -> int:
             hosts.down(NAME)
     print("\n".join(f"{count:5} x {check}" for check, count in sorted(asked.items())))
     print("\n".join(problems))
-    answers, seconds = sum(asked.values()), time.monotonic() - begin
-    print(f"{len(fleets.SIZES)} fleets, {sum(fleets.SIZES)} hosts, {answers} answers, {len(problems)} problems, {seconds:.0f} s")
+    given, seconds = sum(asked.values()), time.monotonic() - begin
+    print(f"{len(fleets.SIZES)} fleets, {sum(fleets.SIZES)} hosts, {given} answers, {len(problems)} problems, {seconds:.0f} s")
     return 1 if problems else 0
 
 
