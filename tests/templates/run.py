@@ -49,7 +49,9 @@ def render_fleet(number: int, folder: Path) -> tuple[str, list[str]]:
     with open(os.devnull, "w") as sink:
         sys.stdout, before = sink, sys.stdout
         try:
-            return inventory.name, render.render(inventory, folder / "rendered" / inventory.name, render.masked_secrets())
+            # keepalived takes eight characters.
+            secrets = {**render.masked_secrets(), "keepalived_password": "hidden.k"}
+            return inventory.name, render.render(inventory, folder / "rendered" / inventory.name, secrets)
         finally:
             sys.stdout = before
 
