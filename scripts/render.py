@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import json
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -184,7 +185,8 @@ def render(path: Path, output: Path, secrets: Mapping[str, str]) -> list[str]:
     fleet = plan_fleet(inventory.groups, capacities, settings)
     for host in hosts:
         sizes = {"host_capacity": capacities[host], **{tier: dict(members[host]) for tier, members in fleet.items() if host in members}}
-        (output / host / "sizes.yml").write_text(yaml.safe_dump(sizes), encoding="utf-8")
+        # Through JSON: what comes from an inventory carries marks of Ansible's that YAML cannot write.
+        (output / host / "sizes.yml").write_text(yaml.safe_dump(json.loads(json.dumps(sizes))), encoding="utf-8")
     budget = connection_budget(fleet)
     (output / "budget.txt").write_text("\n".join([*budget_table(budget), *budget["problems"]]) + "\n", encoding="utf-8")
     print(f"{sum(len(each) for each in files.values())} files of {len(hosts)} hosts in {output}")

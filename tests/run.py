@@ -46,7 +46,7 @@ def lint() -> None:
     step("yamllint", "yamllint", "--strict", ".")
     step("ruff", "ruff", "check", ".")
     step("ruff format", "ruff", "format", "--check", ".")
-    step("mypy", "mypy", "filter_plugins", "library", "scripts", "lab/hosts.py", "lab/image.py", "lab/lab.py", "tests/run.py")
+    step("mypy", "mypy", "filter_plugins", "library", "scripts", "lab/hosts.py", "lab/image.py", "lab/lab.py", "tests/run.py", "tests/templates")
     step("ansible-lint", "ansible-lint", "--offline", "--strict")
     step("syntax of prod", "ansible-playbook", "site.yml", "-i", "inventories/prod", "--syntax-check")
     step("tasks of prod", "ansible-playbook", "site.yml", "-i", "inventories/prod", "--list-tasks")
@@ -60,8 +60,29 @@ def unit() -> None:
 def roles(names: list[str]) -> None:
     step("Docker engine", "bin/setup")
     step("secrets of the lab", "bin/secrets", "inventories/lab")
-    for name in names or sorted(path.parent.name for path in PROJECT.glob("molecule/*/molecule.yml")):
-        step(f"molecule {name}", "molecule", "test", "-s", name)
+    chosen = names or sorted(path.parent.name for path in PROJECT.glob("molecule/*/molecule.yml"))
+    failures, rows = [], []
+    for number, name in enumerate(chosen, 1):
+        start = time.monotonic()
+        print(f"  [{number}/{len(chosen)}]", end="", flush=True)
+        try:
+            # The hosts stay until their logs are kept.
+            step(f"molecule {name}", "molecule", "test", "-s", name, "--destroy=never")
+        except StageFailed as failure:
+            print(failure, flush=True)
+            keep_evidence(f"obcms-molecule-{name}")
+            failures.append(name)
+        step(f"molecule destroy {name}", "molecule", "destroy", "-s", name)
+        rows.append(f"    {name:<20} {'FAILED' if name in failures else 'passed'} {time.monotonic() - start:6.0f} s")
+    print("\n".join(rows))
+    if failures:
+        raise StageFailed(f"{len(failures)} of {len(chosen)} scenarios failed: {', '.join(failures)}")
+
+
+def templates() -> None:
+    step("Docker engine", "bin/setup")
+    text = step("templates before the real programs", sys.executable, "tests/templates/run.py")
+    print(f"  {text.splitlines()[-1]}")
 
 
 def unchanged(text: str, name: str) -> None:
@@ -88,15 +109,29 @@ def lab() -> None:
     unchanged(step("site.yml after all", "ansible-playbook", *LAB, "site.yml"), "site.yml after all")
 
 
-def keep_evidence() -> None:
-    """Journals of the lab's hosts beside the logs of the steps."""
+# Where roles put their files and services their logs; keys stay where they are.
+KEPT_PATHS = (
+    "etc/obcms etc/default etc/haproxy etc/keepalived etc/nginx etc/patroni etc/pgbouncer etc/prometheus etc/redis etc/systemd/system var/log"
+)
 
-    def output(*command: str) -> str:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
-    for name in output("docker", "ps", "--filter", "label=obcms.project", "--format", "{{.Names}}").split():
-        (OUTPUT / f"journal-{name}.log").write_text(output("docker", "exec", name, "journalctl", "--no-pager", "-n", "2000"))
-    print(f"logs and journals: {OUTPUT.relative_to(PROJECT)}/")
+def keep_evidence(project: str = "") -> None:
+    """Journal, failed units, configuration and logs of every host of a project (of all without one), beside the logs of the steps."""
+
+    def output(*command: str) -> bytes:
+        return subprocess.run(command, capture_output=True, check=False).stdout
+
+    label = f"label=obcms.project={project}" if project else "label=obcms.project"
+    for name in output("docker", "ps", "--all", "--filter", label, "--format", "{{.Names}}").decode().split():
+        folder = OUTPUT / "hosts" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "journal.log").write_bytes(output("docker", "exec", name, "journalctl", "--no-pager", "-n", "5000"))
+        (folder / "failed-units.txt").write_bytes(output("docker", "exec", name, "systemctl", "--no-pager", "status", "--failed"))
+        pack = f"cd / && tar -cf - --exclude='*.key' --exclude='*/journal/*' --ignore-failed-read $(ls -d {KEPT_PATHS} 2>/dev/null)"
+        subprocess.run(
+            ["tar", "-xf", "-", "-C", str(folder)], input=output("docker", "exec", name, "sh", "-c", pack), capture_output=True, check=False
+        )
+    print(f"logs, and journals and configuration of the hosts: {OUTPUT.relative_to(PROJECT)}/", flush=True)
 
 
 def run_stage(name: str, action: Callable[[], None]) -> Result:
@@ -107,20 +142,21 @@ def run_stage(name: str, action: Callable[[], None]) -> Result:
         good = True
     except StageFailed as failure:
         print(failure, flush=True)
-        keep_evidence()
+        if name != "roles":
+            keep_evidence()
         good = False
     return name, good, time.monotonic() - start
 
 
 def main(argv: list[str]) -> int:
     names = argv[1:] or ["lint", "unit", "lab"]
-    stages: dict[str, Callable[[], None]] = {"lint": lint, "unit": unit, "lab": lab, "roles": lambda: roles([])}
+    stages: dict[str, Callable[[], None]] = {"lint": lint, "unit": unit, "templates": templates, "roles": lambda: roles([]), "lab": lab}
     if names[0] == "roles":
         chosen = {"roles": lambda: roles(names[1:])}
     elif names == ["all"]:
-        chosen = {name: stages[name] for name in ("lint", "unit", "roles", "lab")}
+        chosen = {name: stages[name] for name in ("lint", "unit", "templates", "roles", "lab")}
     elif unknown := [name for name in names if name not in stages]:
-        print(f"bin/test: unknown stage {unknown[0]}; stages: lint, unit, roles [NAME ...], lab, all", file=sys.stderr)
+        print(f"bin/test: unknown stage {unknown[0]}; stages: lint, unit, templates, roles [NAME ...], lab, all", file=sys.stderr)
         return 2
     else:
         chosen = {name: stages[name] for name in names}
@@ -131,7 +167,7 @@ def main(argv: list[str]) -> int:
         results.append(run_stage(name, action))
         if not results[-1][1]:
             break
-    print("\n" + "\n".join(f"{name:<6} {'passed' if good else 'FAILED':<7} {seconds / 60:5.1f} min" for name, good, seconds in results))
+    print("\n" + "\n".join(f"{name:<9} {'passed' if good else 'FAILED':<7} {seconds / 60:5.1f} min" for name, good, seconds in results))
     passed = sum(good for _, good, _ in results)
     print(f"{passed} passed, {len(results) - passed} failed")
     return 0 if passed == len(chosen) else 1

@@ -22,7 +22,7 @@ def inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("small")
     children: dict[str, object] = {group: {"hosts": {host: {}}} for group, host in {**GROUPS, "monitoring": "mon1", "backup": "mon1"}.items()}
     hosts = {host: {"ansible_host": address} for host, address in ADDRESSES.items()}
-    hosts["db1"]["host_capacity"] = {"vcpus": 4, "memory_mb": 8192, "disk_gb": 100}  # type: ignore[assignment]
+    hosts["db1"] |= {"host_capacity": {"vcpus": 4, "memory_mb": 8192, "disk_gb": 100}, "postgres_settings": {"work_mem": "8MB"}}  # type: ignore[dict-item]
     (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": children, "hosts": hosts}}))
     return folder
 
@@ -47,7 +47,7 @@ def test_files_have_the_sizes_of_the_host(rendered: Path) -> None:
     assert "default_pool_size = 50" in (rendered / "web1/files/etc/pgbouncer/pgbouncer.ini").read_text()
     sizes = yaml.safe_load((rendered / "db1/sizes.yml").read_text())
     assert sizes["host_capacity"] == {"vcpus": 4, "memory_mb": 8192, "disk_gb": 100}
-    assert sizes["postgres"]["shared_buffers"] == "2048MB"
+    assert (sizes["postgres"]["shared_buffers"], sizes["postgres"]["work_mem"]) == ("2048MB", "8MB")
     assert yaml.safe_load((rendered / "web1/sizes.yml").read_text())["app"]["workers"] == 17
 
 

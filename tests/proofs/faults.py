@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""Whether the scenario of each role fails when the role is broken: a listed fault is put into converged hosts, and their verify must find it."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from report import PROJECT, docker, machine
+
+FAULTS = yaml.safe_load((PROJECT / "tests" / "faults" / "faults.yml").read_text())
+# Results of single roles are kept, so that the page can be completed in several runs.
+KEPT = PROJECT / ".cache" / "faults"
+PAGE = PROJECT / "docs" / "proofs" / "faults.md"
+
+
+def molecule(word: str, role: str) -> tuple[int, str]:
+    """Exit status and output of one step of the role's scenario."""
+    done = subprocess.run(["molecule", word, "-s", role], cwd=PROJECT, capture_output=True, text=True, check=False)
+    return done.returncode, re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
+
+
+def complaint(output: str) -> str:
+    """What verify said: the failed test, or the failed task and its message."""
+    if tests := re.findall(r"^FAILED \S*?::(\S+)", output, re.MULTILINE):
+        return ", ".join(tests[:3])
+    tasks = list(re.finditer(r"^TASK \[(.*?)\]", output, re.MULTILINE))
+    fatal = [found.start() for found in re.finditer(r"^(?:fatal|failed): ", output, re.MULTILINE)]
+    before = [task[1] for task in tasks if fatal and task.start() < fatal[-1]]
+    return before[-1] if before else "unknown"
+
+
+def prove(role: str, converged: bool) -> dict[str, object]:
+    """Converge the scenario, put the fault in, verify, remove the hosts."""
+    fault, begin = FAULTS[role], time.monotonic()
+    if not converged:
+        molecule("destroy", role)
+    try:
+        status, output = (0, "") if converged else molecule("converge", role)
+        if status != 0:
+            return {"role": role, "found": False, "said": f"converge failed: {complaint(output)}", "seconds": time.monotonic() - begin}
+        for host in fault["hosts"]:
+            docker("exec", f"obcms-molecule-{role}-{host}", "bash", "-c", fault["command"])
+        status, output = molecule("verify", role)
+        said = complaint(output) if status else "verify passed"
+        return {"role": role, "found": status != 0 and said != "unknown", "said": said, "seconds": time.monotonic() - begin}
+    finally:
+        molecule("destroy", role)
+
+
+def page() -> str:
+    """All results that are kept."""
+    kept = {path.stem: json.loads(path.read_text()) for path in sorted(KEPT.glob("*.json"))}
+    lines = [
+        "# faults",
+        "",
+        (__doc__ or "").strip(),
+        "",
+        f"{machine()}. Repeat with `bin/prove faults [ROLE ...]`; the faults are in `tests/faults/faults.yml`.",
+    ]
+    lines += ["", "| role | fault | verify fails at | seconds | commit, date | result |", "|---|---|---|---|---|---|"]
+    for role, fault in FAULTS.items():
+        row = kept.get(role, {"said": "not run", "seconds": 0, "when": "-", "found": False})
+        result = "found" if row["found"] else "NOT FOUND"
+        lines.append(f"| {role} | {fault['fault']} | {row['said']} | {row['seconds']:.0f} | {row['when']} | {result} |")
+    found = sum(kept[role]["found"] for role in FAULTS if role in kept)
+    return "\n".join([*lines, "", f"{found} of {len(FAULTS)} faults found.", ""])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("roles", nargs="*", metavar="ROLE", help=f"these only (default: all): {', '.join(FAULTS)}")
+    parser.add_argument("--converged", action="store_true", help="take the hosts that `molecule test --destroy=never -s ROLE` has just left")
+    options = parser.parse_args()
+    chosen = options.roles or list(FAULTS)
+    if unknown := set(chosen) - set(FAULTS):
+        parser.error(f"no fault is listed for {', '.join(sorted(unknown))}")
+    KEPT.mkdir(parents=True, exist_ok=True)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False).stdout.strip()
+    missed = 0
+    for role in chosen:
+        row = prove(role, options.converged)
+        missed += not row["found"]
+        print(f"{role}: {FAULTS[role]['fault']}: {row['said']} ({row['seconds']:.0f} s)", flush=True)
+        when = f"{commit}, {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
+        Path(KEPT / f"{role}.json").write_text(json.dumps(row | {"when": when}))
+        PAGE.write_text(page())
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
