@@ -4,6 +4,7 @@
 bin/lab [up]          set up, start the hosts, provision, verify, show where to look; goes on where it was interrupted
 bin/lab down          remove the hosts and all they hold
 bin/lab reset         down, then up
+bin/lab lose          remove the hosts and all they hold; only the off-site storage stays (docs/runbooks/rebuild.md)
 bin/lab status        the hosts and their state
 bin/lab ssh HOST      a shell on a host (further words are run there)
 """
@@ -24,6 +25,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 import hosts
 import image
+import offsite
 from image import LabError
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -127,6 +129,18 @@ def start_hosts() -> str:
     return f"{len(wanted)} hosts"
 
 
+def start_offsite() -> str:
+    return offsite.up(project_name())
+
+
+def lose(project: str, *, everything: bool) -> None:
+    """Remove the hosts, and the off-site storage as well unless it is to stay."""
+    offsite.leave(project)
+    hosts.down(project)
+    if everything:
+        offsite.down(project)
+
+
 def make_secrets() -> str | None:
     return str(image.run(str(PROJECT / "bin" / "secrets"), str(INVENTORY))).strip().split(": ", 1)[-1][:60]
 
@@ -175,10 +189,11 @@ def addresses() -> str:
 def up() -> None:
     started = time.monotonic()
     (PROJECT / ".cache").mkdir(exist_ok=True)
-    steps = Steps(5)
+    steps = Steps(6)
     steps.run("secrets of the lab", make_secrets)
     steps.run("host image", image.build)
     steps.run("hosts", start_hosts)
+    steps.run("off-site storage", start_offsite)
     steps.run("site.yml (log: .lab/logs/site.log)", provision)
     steps.run("verify.yml (log: .lab/logs/verify.log)", verify)
     print(addresses())
@@ -206,10 +221,10 @@ def main(argv: list[str]) -> int:
     try:
         if action in ("up", "reset"):
             if action == "reset":
-                hosts.down(project_name())
+                lose(project_name(), everything=True)
             up()
-        elif action == "down":
-            hosts.down(project_name())
+        elif action in ("down", "lose"):
+            lose(project_name(), everything=action == "down")
         elif action == "status":
             status()
         elif action == "ssh":
