@@ -38,8 +38,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description: >-
-    C(refusal) (empty when the change may start), C(few) (too few keepers answer), C(id) (that of the earlier run with resume), C(term), C(over) (ids whose locks are replaced),
-    C(resumed), C(broken) (the change whose lock is broken, or nothing) and C(warnings).
+    C(refusal) (empty when the change may start), C(few) (too few keepers answer), C(id) (that of the earlier run with resume), C(term),
+    C(over) (ids whose locks are replaced), C(resumed), C(broken) (the change whose lock is broken, or nothing) and C(warnings).
   type: dict
 """
 

@@ -26,7 +26,9 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-_value: {description: 'C(problem), empty when the wanted release may run; C(missing), what has to be applied; C(fitting), versions that fit.', type: dict}
+_value:
+  description: C(problem), empty when the wanted release may run; C(missing), what has to be applied; C(fitting), versions that fit.
+  type: dict
 """
 
 SHOWN = 4
@@ -36,7 +38,8 @@ def restore_fit(applied: Sequence[str], releases: Mapping[str, Sequence[str]], w
     """See DOCUMENTATION."""
     fitting = [version for version, known in releases.items() if not any(_differ(applied, known))]
     if wanted not in releases:
-        return {"problem": f"release {wanted} is not kept on the application hosts; kept are {_listed(releases)}", "missing": [], "fitting": fitting}
+        problem = f"release {wanted} is not kept on the application hosts; kept are {_listed(releases)}"
+        return {"problem": problem, "missing": [], "fitting": fitting}
     unknown, missing = _differ(applied, releases[wanted])
     problem = ""
     if unknown:
@@ -46,7 +49,8 @@ def restore_fit(applied: Sequence[str], releases: Mapping[str, Sequence[str]], w
     if problem:
         ways = [f"-e app_version={version} -e resume=true runs a release that fits" for version in fitting]
         ways += ["-e migrate=true -e resume=true applies them at the end"] if missing and not unknown else []
-        problem += f"; {'; '.join(ways) if ways else 'no kept release fits: deploy one that does, or go back'}; -e abandon=true brings the old state back"
+        ways = ways or ["no kept release fits: deploy one that does, or go back"]
+        problem = "; ".join([problem, *ways, "-e abandon=true brings the old state back"])
     return {"problem": problem, "missing": missing, "fitting": fitting}
 
 

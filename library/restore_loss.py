@@ -80,7 +80,8 @@ def measure(data: str, binaries: str, since: float) -> dict[str, Any]:
     """See RETURN."""
     wal = Path(data) / "pg_wal"
     recent = segments(wal, since)
-    older = any(SEGMENT.fullmatch(path.name) and path.stat().st_mtime < since and path.name < recent[0].name for path in wal.iterdir()) if recent else True
+    before = [path for path in wal.iterdir() if SEGMENT.fullmatch(path.name) and path.stat().st_mtime < since]
+    older = not recent or any(path.name < recent[0].name for path in before)
     size = sum(entry.stat().st_size for folder, _, names in os.walk(data) if "/pg_wal" not in folder for entry in stats(folder, names))
     room = os.statvfs(data)
     found: dict[str, Any] = {
@@ -107,7 +108,8 @@ def stats(folder: str, names: list[str]) -> Iterator[Path]:
 def main() -> None:
     from ansible.module_utils.basic import AnsibleModule
 
-    arguments = {"data": {"type": "path", "required": True}, "binaries": {"type": "path", "required": True}, "since": {"type": "float", "required": True}}
+    types = {"data": "path", "binaries": "path", "since": "float"}
+    arguments = {name: {"type": kind, "required": True} for name, kind in types.items()}
     module = AnsibleModule(argument_spec=arguments, supports_check_mode=True)
     try:
         found = measure(module.params["data"], module.params["binaries"], module.params["since"])

@@ -5,12 +5,12 @@ import re
 from typing import Any
 
 import pytest
-from fleets import HOSTS, default_fleet, host
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celery_sizing import celery_sizing
 from connection_budget import connection_budget
+from fleets import HOSTS, default_fleet, host
 from gunicorn_sizing import gunicorn_sizing
 from host_share import SizingError
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fleets import HOSTS, MEMORY_MB, VCPUS, at_least, host
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleets import HOSTS, MEMORY_MB, VCPUS, at_least, host
 from gunicorn_sizing import gunicorn_sizing
 from host_share import SizingError
 

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from fleets import ALL_SERVICES, HOSTS, host, megabytes
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from celery_sizing import celery_sizing
+from fleets import ALL_SERVICES, HOSTS, host, megabytes
 from gunicorn_sizing import gunicorn_sizing
 from host_share import ELASTIC, Host, SizingError, memory_share_mb, nominal_memory_mb, parse_services, parse_size_mb
 from nginx_sizing import nginx_sizing

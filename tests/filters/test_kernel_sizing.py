@@ -3,9 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fleets import ALL_SERVICES, HOSTS, host
 from hypothesis import given
 
+from fleets import ALL_SERVICES, HOSTS, host
 from gunicorn_sizing import gunicorn_sizing
 from host_share import SizingError
 from kernel_sizing import kernel_sizing

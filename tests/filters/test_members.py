@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fleets import host
 
+from fleets import host
 from host_share import SizingError
 from members import capacities, members
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fleets import host
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleets import host
 from host_share import SizingError
 from pgbouncer_sizing import RESERVED, RESERVED_SLOTS, pgbouncer_sizing
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fleets import ALL_SERVICES, DISK_GB, HOSTS, MEMORY_MB, VCPUS, at_least, host, megabytes
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleets import ALL_SERVICES, DISK_GB, HOSTS, MEMORY_MB, VCPUS, at_least, host, megabytes
 from host_share import SizingError
 from postgres_sizing import postgres_sizing
 

@@ -75,7 +75,10 @@ KNOWN = "known are before-wave-3-20260131T003000Z, before-wave-3-20260131T010000
     [
         ({}, ONE),
         ({"target": "wave-3", "label": "B1"}, ONE),
-        ({"target": "2026-01-31 10:00:01+08"}, "2026-01-31 02:00:01 UTC is in the future: here it is 2026-01-31 02:00:00 UTC. Look at the time zone of the target"),
+        (
+            {"target": "2026-01-31 10:00:01+08"},
+            "2026-01-31 02:00:01 UTC is in the future: here it is 2026-01-31 02:00:00 UTC. Look at the time zone of the target",
+        ),
         (
             {"target": "2026-01-30 15:00:00+08"},
             "2026-01-30 07:00:00 UTC is before the oldest backup, which ended at 2026-01-30 16:00:00 UTC; that is as far back as it goes",
@@ -98,7 +101,8 @@ def test_a_cluster_that_was_never_backed_up() -> None:
 
 def test_a_label_on_two_backups_is_not_guessed() -> None:
     info = [{"backup": [backup("B1", 1.0, "same"), backup("B2", 2.0, "same")]}]
-    assert restore_plan({"label": "same"}, info, [], [], TEN)["problem"] == "restore: the label 'same' is on 2 backups; name one of B1, B2. Nothing was changed"
+    problem = restore_plan({"label": "same"}, info, [], [], TEN)["problem"]
+    assert problem == "restore: the label 'same' is on 2 backups; name one of B1, B2. Nothing was changed"
 
 
 # At TEN the database went back by three hours, from timeline 4: what was written in between is a branch of its own.

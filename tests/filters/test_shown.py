@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleets import host
 
 import rollout_commands as commands
 import rollout_gates as gates
@@ -20,6 +19,7 @@ import rollout_plan as plans
 import rollout_state as states
 from connection_budget import connection_budget
 from firewall_rules import firewall_rules
+from fleets import host
 from postgres_sizing import postgres_sizing
 from rollout_report import rollout_report
 

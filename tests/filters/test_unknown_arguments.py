@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 
 import pytest
-from fleets import host
 
+from fleets import host
 from host_share import SizingError
 
 

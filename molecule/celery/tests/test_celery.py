@@ -7,9 +7,8 @@ import subprocess
 import time
 
 import pytest
-from testinfra.host import Host
-
 from conftest import PROJECT, wait
+from testinfra.host import Host
 
 Hosts = dict[str, Host]
 WORKERS = ("worker1", "worker2")

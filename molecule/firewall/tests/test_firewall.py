@@ -7,9 +7,8 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from testinfra.host import Host
-
 from conftest import PROJECT, address, wait
+from testinfra.host import Host
 
 Hosts = dict[str, Host]
 # Where something listens: everything that a flow leads to, and one port that no flow names.

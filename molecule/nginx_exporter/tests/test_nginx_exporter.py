@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from testinfra.host import Host
-
 from conftest import ExporterTests, address, wait
+from testinfra.host import Host
 
 COUNTS = "/var/lib/prometheus/node-exporter/upstream_errors.prom"
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from testinfra.host import Host
-
 from conftest import wait
+from testinfra.host import Host
 
 UNIT = "obcms-rollout-mail.service"
 SERVER = """
