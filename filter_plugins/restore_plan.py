@@ -121,9 +121,7 @@ def _by_label(label: str, usable: Sequence[Backup]) -> dict[str, Any]:
     return {"kind": "label", "name": f"backup {label}", "at": backup.stop, "set": backup.name, "timeline": "", "arguments": arguments}
 
 
-def _by_target(
-    target: str, usable: Sequence[Backup], points: Sequence[str], history: Sequence[Mapping[str, float]], now: float
-) -> dict[str, Any]:
+def _by_target(target: str, usable: Sequence[Backup], points: Sequence[str], history: Sequence[Mapping[str, float]], now: float) -> dict[str, Any]:
     known = _points(points)
     wave = WAVE.fullmatch(target)
     if wave:

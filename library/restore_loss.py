@@ -55,9 +55,7 @@ MOST_SEGMENTS = 256
 
 def control(binaries: str, data: str) -> dict[str, str]:
     """What pg_controldata says."""
-    output = subprocess.run(
-        [f"{binaries}/pg_controldata", data], capture_output=True, text=True, check=True, env={"LC_ALL": "C", "TZ": "UTC"}
-    ).stdout
+    output = subprocess.run([f"{binaries}/pg_controldata", data], capture_output=True, text=True, check=True, env={"LC_ALL": "C", "TZ": "UTC"}).stdout
     return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in output.splitlines())}
 
 
