@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import shown_backup
+import shown_change
 
 import rollout_commands as commands
 import rollout_gates as gates
@@ -456,6 +458,8 @@ CASES: dict[str, Callable[[], Any]] = {
     **{f"budget_wrong_{number}": wrong for number, wrong in enumerate(WRONG_NUMBERS, 1)},
     **{f"flow_{number}": wrong for number, wrong in enumerate(FLOWS, 1)},
     **{f"postgres_error_{number}": wrong for number, wrong in enumerate(HOST_ERRORS, 1)},
+    **shown_backup.CASES,
+    **shown_change.CASES,
 }
 
 
