@@ -73,6 +73,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "change_agreed_latest": lambda: change_agreed(
         [copy("db1", line(1, 1), line(2, 1), line(3, 1)), copy("db2", line(1, 1), line(2, 2)), SILENT], KEEPERS
     ),
+    "change_agreed_prefix": lambda: change_agreed([copy("db1", line(1, 9)), copy("db2", line(1, 1)), copy("db3", line(1, 1), line(2, 2))], KEEPERS),
     "change_agreed_heads": lambda: change_agreed([heads("db1", 5, 5), heads("db2", 4, 4), heads("db3", 4, 4)], KEEPERS),
     "change_agreed_one_without_lines": lambda: change_agreed([copy("db1", line(4, 4)), heads("db2", 4, 4), heads("db3", 5, 5)], KEEPERS),
     "change_agreed_damaged": lambda: change_agreed([copy("db1", line(9, 9), problem="x"), copy("db2", line(1, 1)), copy("db3", line(1, 1))], KEEPERS),

@@ -18,7 +18,7 @@ FORWARD = {"site": [], "deploy": ["-e", "app_version=9.9.9"], "rollout_wave": ["
 TOO_MANY = {"vars": {"pgbouncer_settings": {"default_pool_size": 60, "max_db_connections": 66}}}
 SUM = (
     "connection_budget: 6 poolers x 91 = 546 connections, but db1, db2 and db3 allow 480 (max_connections 500 less 20 reserved); "
-    "lower pgbouncer_settings.default_pool_size to 22"
+    "lower pgbouncer_settings.max_db_connections to 55 and default_pool_size to 50"
 )
 
 
