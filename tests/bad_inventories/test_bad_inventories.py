@@ -14,6 +14,7 @@ import pytest
 import yaml
 from broken_inventory import CASES, PROJECT, secrets, write_inventory
 
+import host_rules
 from inventory_reader import read_inventory
 from inventory_rules import SECRET_LENGTHS
 from preflight_report import preflight_report
@@ -68,6 +69,18 @@ def test_a_good_inventory_has_no_problem_and_a_budget() -> None:
 
 def test_preflight_asks_for_every_secret_that_bin_secrets_makes() -> None:
     assert set(SECRET_LENGTHS) == set(secrets())
+
+
+def test_preflight_looks_at_every_port_of_the_platform() -> None:
+    ports = yaml.safe_load((PROJECT / "group_vars/all/ports.yml").read_text())["platform_ports"]
+    outside = {"dns", "ntp", "smtp", "submission", "submissions", "offsite"}
+    # Where Ansible comes in; whoever holds that port has answered.
+    outside.add("ssh")
+    assert {number for name, number in ports.items() if name not in outside} <= set(host_rules.ports_of(host_rules.PORTS))
+
+
+def test_a_bought_certificate_of_the_right_name_is_no_problem() -> None:
+    assert report({"vars": {"nginx_certificate": "OF THIS NAME"}})["problems"] == []
 
 
 def test_there_are_forty_cases_at_least() -> None:
