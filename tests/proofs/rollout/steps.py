@@ -8,7 +8,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from report import PROJECT, on
 
 LAB = PROJECT / "inventories" / "lab"
 RECORD = "/var/lib/obcms/rollout"
+LOCK = "/var/lib/obcms/changes/lock.json"
 KEEPERS = ("backup1", "mon1")
 WAVES = range(1, 10)
 # Organisations, and with them all accounts and what belongs to them; verify.yml makes the account of its smoke test again.
@@ -49,9 +50,10 @@ class Run:
         return sum(int(word.removeprefix("changed=")) for word in recap.split() if word.startswith("changed="))
 
 
-def start(name: str, **extra: Any) -> subprocess.Popen[str]:
+def start(name: str, skip_tags: str = "", **extra: Any) -> subprocess.Popen[str]:
     """A playbook of the lab that is under way, with its output in a pipe and a process group of its own."""
     command = ["ansible-playbook", "-i", "inventories/lab", f"playbooks/{name}.yml", "-e", json.dumps(extra)]
+    command += ["--skip-tags", skip_tags] if skip_tags else []
     environment = os.environ | {"ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1", "PATH": f"{PROJECT}/.venv/bin:{os.environ['PATH']}"}
     return subprocess.Popen(
         command, cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -59,10 +61,10 @@ def start(name: str, **extra: Any) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def play(name: str, at: dict[str, Callable[[subprocess.Popen[str]], None]] | None = None, **extra: Any) -> Run:
+def play(name: str, at: Mapping[str, Callable[[subprocess.Popen[str]], object]] | None = None, skip_tags: str = "", **extra: Any) -> Run:
     """Run a playbook of the lab; `at` maps a text to what is done when a line first contains it."""
     waiting, begin = dict(at or {}), time.monotonic()
-    process = start(name, **extra)
+    process = start(name, skip_tags, **extra)
     lines = []
     assert process.stdout
     for line in process.stdout:
@@ -140,20 +142,42 @@ def useless(passwords: dict[str, str]) -> list[str]:
 
 def reset() -> None:
     """As if no wave had ever started: no organisation, no record. For the lab only."""
-    from failover import sql
+    from failover import DATABASE_HOSTS, sql
 
     sql(EMPTY)
     for host in KEEPERS:
         on(host, f"rm -rf {RECORD}/*; rm -f /var/lib/prometheus/node-exporter/obcms_rollout.prom")
+    # What a proof that was broken off left: its wave is gone, and so is its lock.
+    for host in DATABASE_HOSTS:
+        on(host, f'grep -qs \'"kind": "wave\' {LOCK} && rm {LOCK}', check=False)
 
 
-def calendar_elsewhere(first_line: str, **starts: str) -> Path:
-    """A copy of the lab's plan with another calendar: a line put first, starts of waves replaced (w1="2099-01-01")."""
+def calm_plan() -> Path:
+    """The plan of the lab with waves that are not watched: for proofs of something else."""
     place = Path(tempfile.mkdtemp(prefix="plan-"))
     (place / "users").symlink_to(LAB / "users")
     (place / "moas.csv").write_text((LAB / "moas.csv").read_text())
     rows = list(csv.reader((LAB / "waves.csv").read_text().splitlines()))
-    for row in rows[1:]:
-        row[1] = starts.get(f"w{row[0]}", row[1])
-    (place / "waves.csv").write_text(first_line + "".join(",".join(row) + "\n" for row in rows))
+    (place / "waves.csv").write_text("".join(",".join([*row[:-1], "0" if row[0].isdigit() else row[-1]]) + "\n" for row in rows))
+    return place
+
+
+def small_plan(soak_minutes: float = 1, start: str = "2024-01-01", first_line: str = "", listed: int = 3) -> Path:
+    """A plan of two waves: two organisations with three accounts each, of the first as many as `listed`; then one with three hundred planned."""
+    place = Path(tempfile.mkdtemp(prefix="plan-"))
+    (place / "users").mkdir()
+    (place / "moas.csv").write_text(
+        "code,name,type,wave,users\nMOH,Ministry of Health,ministry,1,3\nMOLE,Ministry of Labor and Employment,ministry,1,3\n"
+        "MSSD,Ministry of Social Services and Development,ministry,2,300\n"
+    )
+    days = [(1, start), (2, f"{int(start[:4]) + 1}{start[4:]}")]
+    rows = [f"{number},{day},14,Lab team <rollout@lab.example>,{soak_minutes}\n" for number, day in days]
+    (place / "waves.csv").write_text(first_line + "wave,start,days,coordinator,soak_minutes\n" + "".join(rows))
+    head = "organisation_code,full_name,email,username,role\n"
+    people = [(1, "MOH", listed), (1, "MOLE", 3), (2, "MSSD", 3)]
+    for number in (1, 2):
+        names = [(code, f"{code.lower()}-proof-{n}") for wave_, code, count in people if wave_ == number for n in range(count)]
+        (place / "users" / f"{number}.csv").write_text(
+            head + "".join(f"{code},Proof {name},{name}@lab.example,{name},staff\n" for code, name in names)
+        )
     return place
