@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import pty
 import subprocess
 import tempfile
 import time
@@ -50,14 +51,21 @@ class Run:
         return sum(int(word.removeprefix("changed=")) for word in recap.split() if word.startswith("changed="))
 
 
+def command(name: str, skip_tags: str, extra: Mapping[str, Any]) -> list[str]:
+    words = ["ansible-playbook", "-i", "inventories/lab", f"playbooks/{name}.yml", "-e", json.dumps(extra)]
+    return words + (["--skip-tags", skip_tags] if skip_tags else [])
+
+
+def environment() -> dict[str, str]:
+    more = {"ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1", "PATH": f"{PROJECT}/.venv/bin:{os.environ['PATH']}"}
+    return dict(os.environ) | more
+
+
 def start(name: str, skip_tags: str = "", **extra: Any) -> subprocess.Popen[str]:
     """A playbook of the lab that is under way, with its output in a pipe and a process group of its own."""
-    command = ["ansible-playbook", "-i", "inventories/lab", f"playbooks/{name}.yml", "-e", json.dumps(extra)]
-    command += ["--skip-tags", skip_tags] if skip_tags else []
-    environment = os.environ | {"ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1", "PATH": f"{PROJECT}/.venv/bin:{os.environ['PATH']}"}
     return subprocess.Popen(
-        command, cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
+        command(name, skip_tags, extra), cwd=PROJECT, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
 
 
@@ -72,6 +80,28 @@ def play(name: str, at: Mapping[str, Callable[[subprocess.Popen[str]], object]] 
         for text in [text for text in waiting if text in line]:
             waiting.pop(text)(process)
     return Run(process.wait(), "".join(lines), time.monotonic() - begin)
+
+
+def typed(name: str, question: str, answer: Callable[[str], str], at: Mapping[str, Callable[[], object]], skip_tags: str = "", **extra: Any) -> Run:
+    """Run a playbook on a terminal: each time the question is printed, what `answer` says (given all words so far) is typed."""
+    begin, text, waiting, asked = time.monotonic(), "", dict(at), 0
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(PROJECT)
+        os.execvpe("ansible-playbook", command(name, skip_tags, extra), environment())
+    while True:
+        try:
+            text += os.read(terminal, 65536).decode(errors="replace")
+        except OSError:
+            break
+        words = " ".join(text.split())
+        for key in [key for key in waiting if key in words]:
+            waiting.pop(key)()
+        if words.count(question) > asked:
+            asked = words.count(question)
+            time.sleep(1)
+            os.write(terminal, f"{answer(words)}\r".encode())
+    return Run(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), text, time.monotonic() - begin)
 
 
 def wave(number: int, **extra: Any) -> Run:

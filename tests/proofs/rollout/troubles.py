@@ -42,8 +42,8 @@ class Trouble:
     make: Callable[[], object] = lambda: None
     end: Callable[[], object] = lambda: None
     extra: dict[str, Any] = field(default_factory=dict)
-    # Where the run says something else than the name of the gate.
-    says: str = ""
+    # Gates that close with it.
+    also: tuple[str, ...] = ()
 
 
 def asked(query: str) -> float:
@@ -56,7 +56,7 @@ def now(gate: str) -> float:
 
 
 def limit(**changed: float) -> dict[str, Any]:
-    return {"rollout_limits": {**LIMITS, "forecast_percent": 1000, **changed}}
+    return {"rollout_limits": changed}
 
 
 def stopped(gate: str, what: str, host: str, units: str) -> Trouble:
@@ -68,10 +68,11 @@ def errors() -> None:
 
 
 def slow(hosts: tuple[str, ...] = ("web4",), rounds: int = 6) -> None:
-    """The workers stand still for four seconds at a time while requests wait for them."""
+    """The hosts' poolers stand still for four seconds at a time while requests wait for them."""
     command = f"""for round in $(seq {rounds}); do
-      for n in $(seq 10); do {DIRECT} & done
-      sleep 0.3; systemctl kill --signal=STOP obcms.service; sleep 4; systemctl kill --signal=CONT obcms.service; wait
+      systemctl kill --signal=STOP pgbouncer.service
+      for n in $(seq 8); do {DIRECT} & done
+      sleep 4.5; systemctl kill --signal=CONT pgbouncer.service; wait
     done"""
     workers = [threading.Thread(target=on, args=(host, command), kwargs={"timeout": 300, "check": False}) for host in hosts]
     for worker in workers:
@@ -82,7 +83,7 @@ def slow(hosts: tuple[str, ...] = ("web4",), rounds: int = 6) -> None:
 
 def awake(hosts: tuple[str, ...] = ("web4",)) -> None:
     for host in hosts:
-        on(host, "systemctl kill --signal=CONT obcms.service")
+        on(host, "systemctl kill --signal=CONT pgbouncer.service")
 
 
 def connections() -> Trouble:
@@ -158,43 +159,64 @@ def held_back() -> Trouble:
     return Trouble("replication_lag_seconds", "a replica is held back", make, end)
 
 
-def before_only() -> tuple[list[Trouble], list[Trouble]]:
-    """Troubles of the plan itself, which only a wave that starts can meet; and those that need a wave on board."""
-    elsewhere = {name: {"rollout_directory": str(place)} for name, place in {
-        "late": steps.small_plan(start="2099-01-01"),
-        "example": steps.small_plan(first_line="# example dates\n"),
-        "long": steps.small_plan(listed=400),
-    }.items()}  # fmt: skip
-    webs = ("web1", "web2", "web3", "web4")
-    early = [
+def early() -> list[Trouble]:
+    """Troubles of the plan itself, which only a wave that starts can meet."""
+    late_, example = steps.small_plan(start="2099-01-01"), steps.small_plan(first_line="# example dates\n")
+    long = {"rollout_directory": str(steps.small_plan(listed=400)), "rollout_users_per_host": 80}
+    return [
         Trouble("earlier_waves", "wave 1 has not been on board", extra={"wave": 2}),
-        Trouble("calendar", "the wave's day has not come", extra=elsewhere["late"]),
-        Trouble("calendar", "the dates are examples", extra=elsewhere["example"]),
-        Trouble(
-            "capacity",
-            "the list has more users than were planned, and than the fleet carries",
-            extra={**elsewhere["long"], "rollout_users_per_host": 80},
-        ),
+        Trouble("calendar", "the wave's day has not come", extra={"rollout_directory": str(late_)}),
+        Trouble("calendar", "the dates are examples", extra={"rollout_directory": str(example)}),
+        Trouble("capacity", "the list has more users than the fleet carries", extra=long),
     ]
-    late = [
-        Trouble("forecast", "six users keep the workers busy, and the next wave brings three hundred", lambda: slow(webs), lambda: awake(webs),
-                {"wave": 2, "rollout_limits": LIMITS}),
+
+
+def late() -> list[Trouble]:
+    """Troubles that need a wave on board, or leave nothing that works."""
+    webs = ("web1", "web2", "web3", "web4")
+    busy = "six users keep the workers busy, and the next wave brings three hundred"
+    return [
+        Trouble("forecast", busy, lambda: slow(webs), lambda: awake(webs), {"wave": 2, "rollout_limits": LIMITS}),
         Trouble("leader", "no database leads", lambda: databases("stop"), lambda: databases("start"), {"rollout_status_command": []}),
-    ]  # fmt: skip
-    return early, late
+    ]
 
 
-def troubles() -> Iterator[Trouble]:
-    """Troubles that can come before a wave and while it soaks; limits that depend on what is measured are set when their turn comes."""
-    web4 = "obcms.socket obcms.service"
-    yield stopped("ready", "one host is not ready", "web4", web4)
-    yield stopped("version", "one host does not say its version", "web4", web4)
-    yield Trouble("errors_percent", "pages fail on a host that has lost its pooler", errors, lambda: on("web4", "systemctl start pgbouncer"))
-    yield Trouble("p95_seconds", "a host is slow", slow, awake)
-    yield stopped("p95_seconds", "Prometheus is stopped: no data is no pass", "mon1", "prometheus.service")
-    yield connections()
-    yield Trouble("redis_memory_percent", "Redis is 92 % full", fill_redis, empty_redis)
-    yield disk()
-    yield stopped("critical_alerts", "a pooler is down: ServiceDown fires", "worker2", "pgbouncer.service")
-    yield aged()
-    yield cpu()
+def silent() -> Trouble:
+    return stopped("p95_seconds", "Prometheus is stopped: no data is no pass", "mon1", "prometheus.service")
+
+
+def web4_away(gate: str, also: tuple[str, ...] = ()) -> Trouble:
+    trouble = stopped(gate, "one host is not ready and does not say its version", "web4", "obcms.socket obcms.service")
+    return Trouble(gate, trouble.what, trouble.make, trouble.end, also=also)
+
+
+def failing() -> Trouble:
+    return Trouble("errors_percent", "pages fail on a host that has lost its pooler", errors, lambda: on("web4", "systemctl start pgbouncer"))
+
+
+def slowed() -> Trouble:
+    return Trouble("p95_seconds", "a host is slow", slow, awake)
+
+
+def full_redis() -> Trouble:
+    return Trouble("redis_memory_percent", "Redis is 92 % full", fill_redis, empty_redis)
+
+
+def alarming() -> Trouble:
+    return stopped("critical_alerts", "a pooler is down: ServiceDown fires", "worker2", "pgbouncer.service")
+
+
+def groups() -> Iterator[list[Trouble]]:
+    """Troubles before a wave that can be there together; limits that depend on what is measured are set when their turn comes."""
+    # The alert waits a minute before it fires, while the others are tried.
+    yield [full_redis(), connections(), disk(), aged(), alarming()]
+    yield [web4_away("ready"), web4_away("version")]
+    yield [silent()]
+    yield [failing()]
+    yield [slowed()]
+    yield [cpu()]
+
+
+def soaking() -> list[Trouble]:
+    """Troubles while a wave soaks, one after the other."""
+    return [web4_away("ready", ("version",)), failing(), slowed(), full_redis(), connections(), disk(), alarming(), aged(), cpu()]
