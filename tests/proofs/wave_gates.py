@@ -179,15 +179,15 @@ def main() -> int:
     finally:
         steps.reset()
     notes = [
-        "n is the number of conditions. Before a wave, each run had every other gate left out by name, so that nothing but the named one could stop it: "
-        "it ended with a non-zero exit and the name of the gate, and no account was changed.",
-        'While soaking, one wave asked at a terminal (`rollout_soak_action: ask`) each time a gate closed; "go on" was typed until every gate had '
+        "n is the number of conditions. Before a wave, each run had every other gate left out by name, so that nothing but the named one could "
+        "stop it: it ended with a non-zero exit and the name of the gate, and no account was changed.",
+        "While soaking, one wave asked at a terminal (`rollout_soak_action: ask`) each time a gate closed; 'go on' was typed until every gate had "
         "closed, then it was told to take the wave back. With Prometheus stopped, a wave was taken back by itself (`take_back`, the default).",
         "The waves were small (two organisations, six accounts), looked back two minutes instead of an hour, and were soaked with a look every 10 s. "
         "Limits were those of production; only those of connections, disk and CPU were set between what was measured and what the trouble adds, for "
         "the hosts of the lab share one machine.",
-        "The backup was aged by moving back by 25 hours the time that the restore drill had published. `leader` was tried before a wave only: with no "
-        "database nobody can be shut out, so such a run ends with a non-zero exit and the names of those still on board.",
+        "The backup was aged by moving back by 25 hours the time that the restore drill had published. `leader` was tried before a wave only: with "
+        "no database nobody can be shut out, so such a run ends with a non-zero exit and the names of those still on board.",
     ]
     return write("wave_gates", __doc__ or "", [series for series in (entry, exits) if series.title.split()[0] in options.part], notes)
 

@@ -197,7 +197,8 @@ def main() -> int:
         "application hosts took (never two to one address), and whether the sealed one-time password of every account opens it.",
         "A resumed run is started again until its gates are open: they look back two minutes here.",
     ]
-    return write("wave_interrupted", __doc__ or "", series, notes)
+    name = "_".join(["wave_interrupted", *(kind.lower().replace(" ", "_").replace("-", "_") for kind in options.kind or [])])
+    return write(name, __doc__ or "", series, notes)
 
 
 if __name__ == "__main__":
