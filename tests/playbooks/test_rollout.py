@@ -37,10 +37,10 @@ ADDRESSES = {"lb1": 11, "web1": 21, "web2": 22, "db1": 41, "mon1": 61, "backup1"
 PORTS = {"db1": 8008, "lb1": stand_in.BALANCER, "web1": 8000, "web2": 8000, "mon1": 9090}
 GROUPS = {"lb": ["lb1"], "app": ["web1", "web2"], "postgres": ["db1"], "monitoring": ["mon1"], "backup": ["backup1"]}
 ENVIRONMENT = os.environ | {"ANSIBLE_NOCOLOR": "1", "PATH": f"{PROJECT}/.venv/bin:{os.environ['PATH']}"}
-PLAN = """code,name,type,wave,users
-AAA,"First, of all",ministry,1,2
-BBB,Second,commission,1,1
-CCC,Third,office,2,1
+PLAN = """code,name,type,wave,users,modules
+AAA,"First, of all",ministry,1,2,budget planning
+BBB,Second,commission,1,1,
+CCC,Third,office,2,1,
 """
 SEAL = "a password of the vault"
 USERS = """organisation_code,full_name,email,username,role
@@ -179,6 +179,7 @@ def test_a_wave_comes_on_board_and_a_second_run_changes_nothing(platform: Platfo
     text = platform.run("rollout_wave", wave=1)
     assert states(platform) == {"AAA": "onboarded", "BBB": "onboarded"}
     assert "not another's (404)" in text
+    assert {code: moa["modules"] for code, moa in platform.state()["moas"].items()} == {"AAA": "budget,planning", "BBB": ""}
     kinds = [(line["kind"], line.get("moa", line.get("wave")), line.get("state")) for line in platform.record()]
     assert kinds == [
         ("wave", 1, "started"), ("restore_point", 1, None), ("moa", "AAA", "onboarded"), ("moa", "BBB", "onboarded"),
