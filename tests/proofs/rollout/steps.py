@@ -9,7 +9,7 @@ import pty
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,13 +182,22 @@ def reset() -> None:
         on(host, f'grep -qs \'"kind": "wave\' {LOCK} && rm {LOCK}', check=False)
 
 
-def calm_plan() -> Path:
-    """The plan of the lab with waves that are not watched: for proofs of something else."""
+def merged_plan(groups: Sequence[Sequence[int]]) -> Path:
+    """The plan of the lab with its waves put together into fewer, which are not watched: for proofs of what comes after they are on board."""
     place = Path(tempfile.mkdtemp(prefix="plan-"))
-    (place / "users").symlink_to(LAB / "users")
-    (place / "moas.csv").write_text((LAB / "moas.csv").read_text())
-    rows = list(csv.reader((LAB / "waves.csv").read_text().splitlines()))
-    (place / "waves.csv").write_text("".join(",".join([*row[:-1], "0" if row[0].isdigit() else row[-1]]) + "\n" for row in rows))
+    (place / "users").mkdir()
+    with (LAB / "moas.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    number_of = {old: number for number, group in enumerate(groups, 1) for old in group}
+    with (place / "moas.csv").open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, rows[0].keys())
+        writer.writeheader()
+        writer.writerows({**row, "wave": number_of[int(row["wave"])]} for row in rows if int(row["wave"]) in number_of)
+    days = [f"{number},{2020 + number}-01-01,14,Lab team <rollout@lab.example>,0\n" for number in range(1, len(groups) + 1)]
+    (place / "waves.csv").write_text("wave,start,days,coordinator,soak_minutes\n" + "".join(days))
+    for number, group in enumerate(groups, 1):
+        lists = [(LAB / "users" / f"{old}.csv").read_text().splitlines(keepends=True) for old in group]
+        (place / "users" / f"{number}.csv").write_text("".join([lists[0][0], *(line for lines in lists for line in lines[1:])]))
     return place
 
 
