@@ -125,7 +125,7 @@ def _event(kind: str, state: str, lines: Sequence[Mapping[str, Any]]) -> str:
 
 def local(moment: str, zone: str) -> str:
     """A moment of the record, which is UTC, as people of that zone write it."""
-    return datetime.datetime.fromisoformat(moment.replace("Z", "+00:00")).astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.datetime.fromisoformat(moment).astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def timeline_of(lines: Iterable[Mapping[str, Any]], wave: int, zone: str) -> list[dict[str, str]]:

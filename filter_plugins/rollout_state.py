@@ -88,7 +88,7 @@ def rollout_news(entries: Iterable[Mapping[str, Any]], lines: Sequence[Mapping[s
     state, fresh = rollout_state(lines), []
     for entry in entries:
         # Other kinds are events of their own, like a restore point.
-        known = state[KINDS[entry["kind"]]].get(_key(entry), {}) if entry["kind"] in KINDS else None
+        known = state[KINDS[entry["kind"]]].get(_key(entry)) if entry["kind"] in KINDS else None
         if known is None or any(known.get(name) != entry.get(name) for name in SAYS if name in entry):
             fresh.append({**entry, "at": at, "who": who})
     return fresh

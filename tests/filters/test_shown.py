@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import shown_backup
+import shown_change
 
 import rollout_commands as commands
 import rollout_gates as gates
@@ -310,6 +312,10 @@ CASES: dict[str, Callable[[], Any]] = {
         for state in ("started", "incomplete", "taken back", "complete")
         for open_ in (True, False)
     ],
+    "state_wave_entries_of_many": lambda: [
+        states.rollout_wave_entry([moa("AAA", "failed"), moa("BBB", "onboarded")], PLAN, 1),
+        states.rollout_wave_entry([moa("AAA", "proven"), moa("BBB", "proven")], PLAN, 1, held=["lag_seconds", "p95_seconds"]),
+    ],
     "state_touched": lambda: states.rollout_touched_waves(MOAS, LINES, PLAN),
     "state_news": lambda: states.rollout_news(
         [LINES[3], {**LINES[3], "detail": "other"}, {**LINES[3], "users": 1}, {"kind": "wave", "wave": 2, "state": "complete"}, LINES[1]],
@@ -329,6 +335,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "report_of_groups": lambda: rollout_report(
         [
             {"kind": "wave", "wave": 1, "state": "strange", "detail": "why not", **SIGNED},
+            {"kind": "wave", "wave": 1, "state": "complete", "detail": "never shown", **SIGNED},
             {"kind": "restore_point", "wave": 1, "name": "one", **SIGNED},
             {"kind": "restore_point", "wave": 1, "name": "two", **SIGNED},
             moa("AAA", "proven", detail="sees 7"),
@@ -342,6 +349,19 @@ CASES: dict[str, Callable[[], Any]] = {
         samples=[{"p95_seconds": 1, "cpu_percent": 20}],
         limits={"p95_seconds": 3, "cpu_percent": 80},
         asked={"p95_seconds": "answers (p95) (s)"},
+    ),
+    "report_shares_lines": lambda: rollout_report(
+        [
+            {key: value for key, value in moa("AAA", "suspended").items() if key != "detail"},
+            moa("BBB", "suspended"),
+            {key: value for key, value in moa("AAA", "failed").items() if key not in ("at", "who")} | {"at": SIGNED["at"]},
+            moa("BBB", "failed", who="", name=""),
+        ],
+        PLAN,
+        1,
+        samples=[{"p95_seconds": 1}],
+        limits={"p95_seconds": 3},
+        asked={"p95_seconds": "answers"},
     ),
     "report_of_nothing": lambda: rollout_report([], PLAN, 3),
     "report_of_gaps": lambda: rollout_report(
@@ -358,6 +378,8 @@ CASES: dict[str, Callable[[], Any]] = {
         {"types": {"special": "other"}, "proof_user": "p-{lower}-{code}", "extra": "x"},
     ),
     "commands_plain": lambda: commands.rollout_command(["status", "{wave}"], {"wave": 3}),
+    "commands_without_an_account": lambda: commands.rollout_command(["onboard", "{proof_user}"], {"code": "AAA", "wave": 3}),
+    "commands_preview_without_state": lambda: commands.rollout_preview(MOAS[:1], {"AAA": {"users": 3}}, {}),
     "commands_unknown_word": lambda: commands.rollout_command(["onboard", "{kode}"], MOAS[0]),
     "commands_position": lambda: commands.rollout_command(["onboard", "{}"], {"wave": 3}),
     "commands_outcomes": lambda: commands.rollout_outcomes(
@@ -467,6 +489,8 @@ CASES: dict[str, Callable[[], Any]] = {
     **{f"budget_wrong_{number}": wrong for number, wrong in enumerate(WRONG_NUMBERS, 1)},
     **{f"flow_{number}": wrong for number, wrong in enumerate(FLOWS, 1)},
     **{f"postgres_error_{number}": wrong for number, wrong in enumerate(HOST_ERRORS, 1)},
+    **shown_backup.CASES,
+    **shown_change.CASES,
 }
 
 
