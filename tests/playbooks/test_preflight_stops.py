@@ -13,8 +13,8 @@ PROJECT = Path(__file__).parents[2]
 sys.path.insert(0, str(PROJECT / "tests" / "bad_inventories"))
 from broken_inventory import write_inventory  # noqa: E402
 
-# Playbooks that go forward. The ways back (rollback.yml) ask nothing: there may be a reason to hurry.
-FORWARD = {"site": [], "deploy": ["-e", "app_version=9.9.9"], "rollout_wave": ["-e", "wave=1"]}
+# Playbooks that go forward. The ways back (rollback.yml) ask nothing, nor do a switchover and the maintenance page: there may be a reason to hurry.
+FORWARD = {"site": [], "deploy": ["-e", "app_version=9.9.9"], "rollout_wave": ["-e", "wave=1"], "os_update": []}
 TOO_MANY = {"vars": {"pgbouncer_settings": {"default_pool_size": 60, "max_db_connections": 66}}}
 SUM = (
     "connection_budget: 6 poolers x 91 = 546 connections, but db1, db2 and db3 allow 480 (max_connections 500 less 20 reserved); "
@@ -49,7 +49,7 @@ def test_a_violated_budget_stops_before_any_host(playbook: str, tmp_path: Path) 
 
 def test_every_playbook_is_known_here() -> None:
     """Who adds a playbook that changes hosts decides whether preflight comes first."""
-    without = {"bootstrap", "history", "preflight", "rollout_status", "switch_release", "verify"}
+    without = {"bootstrap", "history", "maintenance", "preflight", "rollout_status", "switch_release", "switchover", "verify"}
     playbooks = {path.stem for path in (PROJECT / "playbooks").glob("*.yml") if not path.stem.startswith("rollback")}
     assert playbooks == set(FORWARD) | without
     for name in FORWARD:
