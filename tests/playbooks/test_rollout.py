@@ -468,6 +468,7 @@ def test_an_application_with_other_commands_is_driven_by_variables(platform: Pla
         "rollout_onboard_command": ["tenant_add", "{lower}", "--title", "{name}"],
         "rollout_suspend_command": ["tenant_disable", "{lower}"],
         "rollout_status_command": [],
+        "rollout_modules_options": [],
         "rollout_proof_user": "",
         "rollout_users_needed": False,
     }
