@@ -21,7 +21,7 @@ options:
     elements: dict
     required: true
   groups:
-    description: Group to its hosts, each with C(name) and C(address).
+    description: Group to its hosts, each with C(name) and C(address), or to addresses and networks as they are.
     type: dict
     required: true
   ports:
@@ -135,7 +135,7 @@ def _rules(
 
 def firewall_rules(
     flows: Sequence[Mapping[str, Any]],
-    groups: Mapping[str, Sequence[Mapping[str, str]]],
+    groups: Mapping[str, Sequence[Mapping[str, str] | str]],
     ports: Mapping[str, Any],
     every: Sequence[Mapping[str, str]],
     operators: Sequence[str],
@@ -143,7 +143,7 @@ def firewall_rules(
     host_address: str,
 ) -> dict[str, Any]:
     """Rules of one host, in the order of the table; FlowError names a flow that is wrong."""
-    addresses: dict[str, list[str]] = {name: [str(host["address"]) for host in hosts] for name, hosts in groups.items()}
+    addresses = {name: [host if isinstance(host, str) else str(host["address"]) for host in hosts] for name, hosts in groups.items()}
     addresses |= {"every": [str(host["address"]) for host in every], "operators": list(operators), "world": list(WORLD)}
     for name, listed in addresses.items():
         for address in listed:

@@ -22,7 +22,7 @@ description:
 options:
   directory: {description: Directory of the files., type: path, required: true}
   name: {description: 'Files are NAME.crt and NAME.key.', type: str, required: true}
-  common_name: {description: Common name that the certificate must carry., type: str, required: true}
+  common_name: {description: Common name that the certificate must carry; none where it is empty., type: str, required: true}
   dns: {description: DNS names that it must carry., type: list, elements: str, required: true}
   ip: {description: Addresses that it must carry., type: list, elements: str, required: true}
   owner: {description: Owner of the key., type: str, required: true}
@@ -77,8 +77,8 @@ def fault(certificate: Any, authority: Any, wanted: dict[str, Any], now: datetim
     except Exception:  # a wrong issuer, a wrong signature and a wrong kind of key each raise their own
         return "it is signed by another authority"
     names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-    if [n.value for n in names] != [wanted["common_name"]]:
-        return "its common name is not {}".format(wanted["common_name"])
+    if [n.value for n in names] != [name for name in [wanted["common_name"]] if name]:
+        return "its common name is not {}".format(wanted["common_name"] or "empty")
     try:
         alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Generate the secrets that an inventory lacks, encrypted by ansible-vault.
 
-Usage: secrets_file.py INVENTORY
+Usage: secrets_file.py INVENTORY [--rotate app|NAME]
 Writes INVENTORY/group_vars/all/secrets.yml. Values that are there are kept, missing ones are added, nothing is printed
 but names. The vault password is read from the file that bin/vault-client finds for the inventory's name; where there is
-none it is generated there first. Exit status 2 on bad input.
+none it is generated there first. --rotate NAME makes a new value for one password; --rotate app gives the application's other
+accounts at database and cache new passwords and makes them the ones in use, so that no password in use changes. The next run
+of site.yml applies it. Exit status 2 on bad input.
 """
 
 from __future__ import annotations
@@ -37,12 +39,15 @@ PASSWORDS = (
     "postgres_replication_password",
     "postgres_owner_password",
     "postgres_app_password",
+    "postgres_app_b_password",
     "postgres_readonly_password",
     "postgres_monitor_password",
     "postgres_restapi_password",
+    "postgres_etcd_password",
     "pgbouncer_admin_password",
     "pgbouncer_stats_password",
     "redis_app_password",
+    "redis_app_b_password",
     "redis_sentinel_password",
     "redis_replica_password",
     "redis_exporter_password",
@@ -109,6 +114,24 @@ def complete(values: dict[str, str], name: str) -> list[str]:
     return added
 
 
+# The application's two accounts: what is made anew when each of them becomes the one in use.
+APP_PASSWORDS = {"a": ("postgres_app_password", "redis_app_password"), "b": ("postgres_app_b_password", "redis_app_b_password")}
+
+
+def rotate(values: dict[str, str], what: str) -> list[str]:
+    """Make new what is asked for; the names changed. KeyError when it is no password that a run can change."""
+    if what == "app":
+        values["app_credentials"] = "b" if values.get("app_credentials", "a") == "a" else "a"
+        names: tuple[str, ...] = APP_PASSWORDS[values["app_credentials"]]
+    else:
+        names = (what,)
+    # The passphrase belongs to a key that is encrypted with it, and backups are read with the password they were made with.
+    if unknown := [name for name in names if name not in PASSWORDS or name in ("pki_ca_passphrase", "backup_cipher_password")]:
+        raise KeyError(unknown[0])
+    values.update({name: password() for name in names})
+    return [*names, *(["app_credentials"] if what == "app" else [])]
+
+
 def password_file(name: str) -> Path:
     """File with the vault password of inventory `name`, generated where there is none."""
     personal = Path.home() / ".config" / "obcms" / f"vault-{name}"
@@ -135,11 +158,12 @@ def write_private(path: Path, text: str) -> None:
 
 
 def main(argv: list[str]) -> int:
-    if len(argv) != 2 or not Path(argv[1]).is_dir():
-        print("secrets: usage: bin/secrets INVENTORY, a directory such as inventories/prod", file=sys.stderr)
+    if len(argv) not in (2, 4) or not Path(argv[1]).is_dir() or argv[2:3] not in ([], ["--rotate"]):
+        print("secrets: usage: bin/secrets INVENTORY [--rotate app|NAME]; INVENTORY is a directory such as inventories/prod", file=sys.stderr)
         return 2
     inventory = Path(argv[1]).resolve()
-    target = inventory / "group_vars" / "all" / "secrets.yml"
+    # Where it is a link, the file that it leads to is written, not the link.
+    target = (inventory / "group_vars" / "all" / "secrets.yml").resolve()
     secret = VaultSecret(password_file(inventory.name).read_bytes().strip())
     vault = VaultLib([(inventory.name, secret)])
     values: dict[str, str] = {}
@@ -150,6 +174,11 @@ def main(argv: list[str]) -> int:
             print(f"secrets: {target} cannot be decrypted with the password of `{inventory.name}`: {error}", file=sys.stderr)
             return 2
     added = complete(values, inventory.name)
+    try:
+        added += rotate(values, argv[3]) if argv[3:] else []
+    except KeyError as unknown:
+        print(f"secrets: {unknown} is no password that can be changed; allowed are app, {', '.join(sorted(PASSWORDS))}", file=sys.stderr)
+        return 2
     if not added:
         print(f"secrets: {argv[1]}: nothing is missing")
         return 0

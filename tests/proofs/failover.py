@@ -42,7 +42,10 @@ READY = (
     "--resolve app.obcms.internal:8000:$(hostname -i | cut -d' ' -f1) https://app.obcms.internal:8000/ready/"
 )
 
-LEADS = "curl -sk -o /dev/null -w '%{http_code}' --max-time 2 https://$(hostname -i | cut -d' ' -f1):8008/primary"
+LEADS = (
+    "curl -sk --cert /etc/obcms/pki/postgres.crt --key /etc/obcms/pki/postgres.key -o /dev/null -w '%{http_code}' --max-time 2 "
+    "https://$(hostname -i | cut -d' ' -f1):8008/primary"
+)
 # Celery's own task: the answer went through the broker, a worker and the store of results.
 TASK = """id=$(obcms-celery call celery.accumulate --args '[40, 2]' | tail -n 1); timeout 60 obcms-celery result "$id" | tail -n 1"""
 

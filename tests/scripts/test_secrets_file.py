@@ -1,0 +1,73 @@
+"""bin/secrets: what is missing is made, what is asked for is changed, the application's accounts alternate."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+sys.path.insert(0, str(PROJECT / "scripts"))
+import secrets_file  # noqa: E402
+
+
+@pytest.fixture
+def values() -> dict[str, str]:
+    made: dict[str, str] = {}
+    secrets_file.complete(made, "test")
+    return made
+
+
+def test_what_is_there_stays(values: dict[str, str]) -> None:
+    before = dict(values)
+    values.pop("redis_app_password")
+    assert secrets_file.complete(values, "test") == ["redis_app_password"]
+    assert {name: value for name, value in values.items() if name != "redis_app_password"} == {
+        name: value for name, value in before.items() if name != "redis_app_password"
+    }
+
+
+def test_accounts_of_the_application_alternate_and_the_one_in_use_never_changes(values: dict[str, str]) -> None:
+    for account, changed in (("b", secrets_file.APP_PASSWORDS["b"]), ("a", secrets_file.APP_PASSWORDS["a"]), ("b", secrets_file.APP_PASSWORDS["b"])):
+        before = dict(values)
+        secrets_file.rotate(values, "app")
+        assert values["app_credentials"] == account
+        assert {name for name in values if before.get(name) != values[name]} == {*changed, "app_credentials"}
+
+
+def test_one_password_is_changed_alone(values: dict[str, str]) -> None:
+    before = dict(values)
+    assert secrets_file.rotate(values, "redis_replica_password") == ["redis_replica_password"]
+    assert [name for name in values if before[name] != values[name]] == ["redis_replica_password"]
+
+
+@pytest.mark.parametrize("name", ["pki_ca_private_key", "pki_ca_passphrase", "backup_cipher_password", "nonsense"])
+def test_what_would_lose_data_is_not_changed(values: dict[str, str], name: str) -> None:
+    with pytest.raises(KeyError):
+        secrets_file.rotate(values, name)
+
+
+def test_the_file_is_changed_encrypted_and_unknown_names_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inventory = tmp_path / "inv"
+    inventory.mkdir()
+    (tmp_path / "password").write_text("geheim\n")
+    monkeypatch.setenv("VAULT_PASSWORD_FILE_inv", str(tmp_path / "password"))
+    script = [sys.executable, str(PROJECT / "scripts" / "secrets_file.py"), str(inventory)]
+    assert subprocess.run(script, capture_output=True).returncode == 0
+    target = inventory / "group_vars" / "all" / "secrets.yml"
+    first = target.read_text()
+    # Where the file is a link, the link stays and what it leads to changes.
+    target.rename(tmp_path / "real.yml")
+    target.symlink_to(tmp_path / "real.yml")
+    done = subprocess.run([*script, "--rotate", "app"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "app_credentials" in done.stdout
+    assert target.is_symlink()
+    assert target.read_text() != first
+    assert target.read_text().startswith("$ANSIBLE_VAULT")
+    wrong = subprocess.run([*script, "--rotate", "nonsense"], capture_output=True, text=True)
+    assert wrong.returncode == 2
+    assert "nonsense" in wrong.stderr
+    assert subprocess.run([*script, "--turn", "app"], capture_output=True).returncode == 2
