@@ -17,6 +17,8 @@ short_description: Options of pgBackRest for one host, in order
 description:
   - A database host gets every repository, by TLS where it is on another host. A host that only keeps a repository gets its own repository and
     every database host. A host that is both gets all of it, itself first and without TLS.
+  - The off-site repository comes after all others and belongs to the first repository host. Database hosts reach it through that host, so that
+    no key of the storage is on them.
   - Returns C(global) and C(stanza), each a list of C([name, value]) in the order of the file; a name may come twice, as pgBackRest has it.
     C(here) are the options with which a repository host restores to itself; empty elsewhere.
 positional: _input, repositories, address, settings
@@ -27,7 +29,8 @@ options:
   settings:
     description:
       - C(stanza), C(port), C(pki) (directory of pgbackrest.crt, pgbackrest.key and ca.crt), C(data), C(postgres_port) and C(socket) of the database,
-        C(global) (options for every host) and C(repository) (options of the repository on this host, without C(repoN-)).
+        C(global) (options for every host), C(repository) (options of the repository on this host, without C(repoN-)) and C(offsite) (the same of
+        the off-site one; empty for none).
     type: dict
     required: true
 """
@@ -39,7 +42,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: C(global), C(stanza), C(here), and C(peers) (addresses that this host talks to by TLS).
+  description: >-
+    C(global), C(stanza), C(here), C(peers) (addresses that this host talks to by TLS), C(own) and C(offsite) (numbers of repositories, 0 for none).
   type: dict
 """
 
@@ -49,7 +53,7 @@ MOST = {"database hosts": 256, "repositories": 256}
 
 def pgbackrest_options(
     members: Sequence[Mapping[str, str]], repositories: Sequence[Mapping[str, str]], address: str, settings: Mapping[str, Any]
-) -> dict[str, list[Any]]:
+) -> dict[str, Any]:
     """Options of one host; see DOCUMENTATION."""
     for what, hosts in (("database hosts", members), ("repositories", repositories)):
         if not 0 < len(hosts) <= MOST[what]:
@@ -66,11 +70,19 @@ def pgbackrest_options(
         peers = [host for host in [*members, *repositories] if host["address"] != address]
 
     options = _sorted(settings["global"])
-    for number, host in enumerate(seen, 1):
+    # A repository has the same number on every host: one that asks for it by TLS gives the number.
+    numbers = {host["address"]: number for number, host in enumerate(repositories, 1)}
+    for host in seen:
+        number = numbers[host["address"]]
         if host["address"] == address:
             options += _sorted(settings["repository"], f"repo{number}-")
         else:
             options += _remote(f"repo{number}", host["address"], settings)
+    offsite = len(repositories) + 1 if settings["offsite"] and repositories[0] in seen else 0
+    if offsite and repositories[0]["address"] == address:
+        options += _sorted(settings["offsite"], f"repo{offsite}-")
+    elif offsite:
+        options += _remote(f"repo{offsite}", repositories[0]["address"], settings)
     if peers:
         options += [["tls-server-address", address], ["tls-server-port", settings["port"]], *_certificate("tls-server", settings["pki"])]
         clients = members if keeps and not holds_data else [*repositories, *members] if keeps else repositories
@@ -84,7 +96,14 @@ def pgbackrest_options(
         stanza += [[f"pg{number}-path", settings["data"]], [f"pg{number}-port", settings["postgres_port"]]]
         stanza += [[f"pg{number}-socket-path", settings["socket"]]]
     here = _sorted(settings["global"]) + _sorted(settings["repository"], "repo1-")
-    return {"global": options, "stanza": stanza, "here": here if keeps else [], "peers": sorted({host["address"] for host in peers})}
+    return {
+        "global": options,
+        "stanza": stanza,
+        "here": here if keeps else [],
+        "peers": sorted({host["address"] for host in peers}),
+        "own": numbers.get(address, 0),
+        "offsite": offsite,
+    }
 
 
 def _sorted(options: Mapping[str, Any], prefix: str = "") -> list[list[Any]]:

@@ -2,6 +2,7 @@
 """The lab: all hosts of inventories/lab as containers on this machine, provisioned and verified.
 
 bin/lab [up]          set up, start the hosts, provision, verify, show where to look; goes on where it was interrupted
+                      (further words go to site.yml: bin/lab up -e restore_from=offsite)
 bin/lab down          remove the hosts and all they hold
 bin/lab reset         down, then up
 bin/lab lose          remove the hosts and all they hold; only the off-site storage stays (docs/runbooks/rebuild.md)
@@ -145,8 +146,8 @@ def make_secrets() -> str | None:
     return str(image.run(str(PROJECT / "bin" / "secrets"), str(INVENTORY))).strip().split(": ", 1)[-1][:60]
 
 
-def provision() -> str:
-    recap = [line for line in play("site", "site.yml").splitlines() if "changed=" in line]
+def provision(*arguments: str) -> str:
+    recap = [line for line in play("site", "site.yml", *arguments).splitlines() if "changed=" in line]
     changed = sum(int(found[1]) for line in recap if (found := re.search(r"changed=(\d+)", line)))
     return f"{changed} changes on {len(recap)} hosts"
 
@@ -186,7 +187,7 @@ def addresses() -> str:
     )
 
 
-def up() -> None:
+def up(arguments: list[str]) -> None:
     started = time.monotonic()
     (PROJECT / ".cache").mkdir(exist_ok=True)
     steps = Steps(6)
@@ -194,7 +195,7 @@ def up() -> None:
     steps.run("host image", image.build)
     steps.run("hosts", start_hosts)
     steps.run("off-site storage", start_offsite)
-    steps.run("site.yml (log: .lab/logs/site.log)", provision)
+    steps.run("site.yml (log: .lab/logs/site.log)", lambda: provision(*arguments))
     steps.run("verify.yml (log: .lab/logs/verify.log)", verify)
     print(addresses())
     print(colour(32, f"The lab is up after {time.monotonic() - started:.0f} s."))
@@ -222,7 +223,7 @@ def main(argv: list[str]) -> int:
         if action in ("up", "reset"):
             if action == "reset":
                 lose(project_name(), everything=True)
-            up()
+            up(argv[2:])
         elif action in ("down", "lose"):
             lose(project_name(), everything=action == "down")
         elif action == "status":

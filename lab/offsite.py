@@ -53,7 +53,9 @@ def up(project: str) -> str:
     done = subprocess.run(command, input=KEY.with_suffix(".pub").read_text(), text=True, capture_output=True, check=False)
     if done.returncode != 0:
         raise LabError(f"the off-site storage cannot be set up: {done.stderr.strip()[-300:]}")
-    HOST_KEY.write_text(" ".join(run("docker", "exec", container, "cat", "/etc/ssh/ssh_host_ed25519_key.pub").split()[:2]) + "\n")
+    # All of them: which one is shown is for the program that connects to choose.
+    keys = run("docker", "exec", container, "sh", "-c", "cat /etc/ssh/ssh_host_*_key.pub").splitlines()
+    HOST_KEY.write_text("".join(" ".join(line.split()[:2]) + "\n" for line in keys))
     return f"SFTP on {ADDRESS}"
 
 

@@ -27,6 +27,8 @@ class Settings:
 
     stanza: str
     repository: str
+    own: int
+    offsite: int
     scratch: str
     state: str
     metrics: str
@@ -38,6 +40,11 @@ class Settings:
     marked_max_mb: int
     archive_seconds: int
     start_seconds: int
+
+    @property
+    def repositories(self) -> dict[int, str]:
+        """Number and name of each repository that this host backs up to."""
+        return {self.own: "here"} | ({self.offsite: "off-site"} if self.offsite else {})
 
     @classmethod
     def load(cls, path: Path = SETTINGS) -> Settings:
@@ -60,6 +67,7 @@ class Backup:
     stored: int
     damaged_pages: bool = False
     notes: Mapping[str, str] = field(default_factory=dict)
+    where: str = "here"
 
     @property
     def when(self) -> str:
@@ -107,7 +115,7 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() and letter != "\ufffd" else "?" for letter in text)
 
 
-def parsed(stanzas: Sequence[Mapping[str, Any]], stanza: str) -> list[Backup]:
+def parsed(stanzas: Sequence[Mapping[str, Any]], stanza: str, where: str = "here") -> list[Backup]:
     """Backups in the answer of `info`, oldest first; BackupError when the stanza itself is in trouble."""
     found = next((each for each in stanzas if each["name"] == stanza), None)
     if found is None:
@@ -127,16 +135,18 @@ def parsed(stanzas: Sequence[Mapping[str, Any]], stanza: str) -> list[Backup]:
             stored=each["info"]["repository"]["delta"],
             damaged_pages=bool(each.get("error")),
             notes=each.get("annotation") or {},
+            where=where,
         )
         for each in found.get("backup", ())
     ]
 
 
-def backups(settings: Settings) -> list[Backup]:
-    """Backups in the repository, oldest first."""
-    answer = pgbackrest(f"--stanza={settings.stanza}", "--output=json", "info", timeout=300)
+def backups(settings: Settings, number: int = 0) -> list[Backup]:
+    """Backups in one repository (the one on this host), oldest first."""
+    number = number or settings.own
+    answer = pgbackrest(f"--stanza={settings.stanza}", f"--repo={number}", "--output=json", "info", timeout=300)
     # Not strict: messages of pgBackRest inside may hold any byte.
-    return parsed(json.JSONDecoder(strict=False).decode(answer), settings.stanza)
+    return parsed(json.JSONDecoder(strict=False).decode(answer), settings.stanza, settings.repositories[number])
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Takes a backup, lists what there is, and writes metrics.
 
-take --type auto (the default) is a full backup when the newest full one is a week old, else a differential one.
+take --type auto (the default) is a full backup when the newest full one is a week old, else a differential one. Each repository gets one: the one
+on this host first, then the off-site one.
 check has a WAL segment switched and sees it arrive in the repository.
 """
 
@@ -53,28 +54,39 @@ def _lock(stream: TextIO) -> None:
 
 
 def take(settings: Settings, kind: str, label: str) -> str:
-    """Take one backup; what became of it in a line."""
+    """Take one backup into each repository; what became of them in a line."""
     with only_one(settings):
         started = time.time()
-        outcome = {"at": started, "ok": False, "type": kind, "label": label, "message": "cut off"}
+        outcome = {"at": started, "ok": False, "label": label, "message": "cut off"}
         remember(settings, "backup", outcome)
-        try:
-            kind = due_type(backups(settings), settings.full_days, started) if kind == "auto" else kind
-            notes = [f"--annotation=label={label}"] if label else []
-            print(f"backup: {kind} backup of {settings.stanza} starts", flush=True)
-            pgbackrest(f"--stanza={settings.stanza}", f"--type={kind}", *notes, "backup")
-            newest = backups(settings)[-1]
-            pages = "; it holds damaged pages: pgbackrest info --set " + newest.label if newest.damaged_pages else ""
-            message = f"{newest.label} ({newest.kind}), {newest.size / 1e6:.0f} MB of database, {newest.stored / 1e6:.1f} MB stored{pages}"
-            outcome |= {"ok": not newest.damaged_pages, "type": newest.kind, "message": message, "name": newest.label}
-        except BackupError as error:
-            outcome |= {"ok": False, "message": str(error)}
-        outcome |= {"seconds": time.time() - started, "type": kind}
+        words, good = [], True
+        for number, where in settings.repositories.items():
+            # One that fails keeps nothing from the others.
+            try:
+                newest = take_into(settings, number, kind, label)
+                pages = "; it holds damaged pages: pgbackrest info --set " + newest.label if newest.damaged_pages else ""
+                words.append(
+                    f"{where}: {newest.label} ({newest.kind}), {newest.size / 1e6:.0f} MB of database, {newest.stored / 1e6:.1f} MB stored{pages}"
+                )
+                good = good and not newest.damaged_pages
+            except BackupError as error:
+                words.append(f"{where}: {error}")
+                good = False
+        outcome |= {"ok": good, "message": "; ".join(words), "seconds": time.time() - started}
         remember(settings, "backup", outcome)
     publish(settings)
-    if not outcome["ok"]:
+    if not good:
         raise BackupError(str(outcome["message"]))
     return f"backup: {outcome['message']}, after {outcome['seconds']:.0f} s"
+
+
+def take_into(settings: Settings, number: int, kind: str, label: str) -> Backup:
+    """Take one backup into one repository."""
+    due = due_type(backups(settings, number), settings.full_days, time.time()) if kind == "auto" else kind
+    notes = [f"--annotation=label={label}"] if label else []
+    print(f"backup: {due} backup of {settings.stanza} starts, {settings.repositories[number]}", flush=True)
+    pgbackrest(f"--stanza={settings.stanza}", f"--repo={number}", f"--type={due}", *notes, "backup")
+    return backups(settings, number)[-1]
 
 
 def metrics_of(found: Sequence[Backup], last: dict[str, object], room: os.statvfs_result) -> list[Metric]:
@@ -87,6 +99,7 @@ def metrics_of(found: Sequence[Backup], last: dict[str, object], room: os.statvf
         gauge(f"{name}_last_run_timestamp_seconds", "When a backup was last tried.", float(str(last.get("at", 0)))),
         gauge(f"{name}_last_result", "1 when the last try succeeded.", float(bool(last.get("ok")))),
         gauge(f"{name}_kept", "Backups in the repository.", len(found)),
+        gauge(f"{name}_newest_timestamp_seconds", "When the newest backup ended; 0 without one.", max((each.stop for each in found), default=0)),
         gauge(f"{name}_repository_free_bytes", "Room left for the repository.", room.f_bavail * room.f_frsize),
         gauge(f"{name}_repository_bytes", "Room of the file system of the repository.", room.f_blocks * room.f_frsize),
     ]
@@ -102,22 +115,38 @@ def metrics_of(found: Sequence[Backup], last: dict[str, object], room: os.statvf
 
 
 def publish(settings: Settings) -> None:
-    """Write the metrics. A repository that cannot be read leaves no figures of backups, which is an alert of its own."""
-    try:
-        found = backups(settings)
-    except BackupError as error:
-        print(f"backup: {error}", file=sys.stderr)
-        found = []
-    text = exposition(metrics_of(found, remembered(settings, "backup"), os.statvfs(settings.repository)))
-    write(Path(settings.metrics) / "backup.prom", text)
+    """Write the metrics. A repository that cannot be read has no backup in them, which is an alert."""
+    found: dict[int, list[Backup]] = {}
+    for number, where in settings.repositories.items():
+        try:
+            found[number] = backups(settings, number)
+        except BackupError as error:
+            print(f"backup: {where}: {error}", file=sys.stderr)
+            found[number] = []
+    metrics = metrics_of(found[settings.own], remembered(settings, "backup"), os.statvfs(settings.repository))
+    if settings.offsite:
+        newest = max((each.stop for each in found[settings.offsite]), default=0)
+        metrics.append(gauge("obcms_backup_offsite_newest_timestamp_seconds", "When the newest off-site backup ended; 0 without one.", newest))
+    write(Path(settings.metrics) / "backup.prom", exposition(metrics))
 
 
 def listed(found: Sequence[Backup]) -> str:
     """Backups as a table, newest last."""
-    rows = [["backup", "type", "ended", "database", "stored", "label"]]
-    rows += [[b.label, b.kind, b.when, f"{b.size / 1e6:.0f} MB", f"{b.stored / 1e6:.1f} MB", b.notes.get("label", "")] for b in found]
+    rows = [["backup", "type", "where", "ended", "database", "stored", "label"]]
+    rows += [[b.label, b.kind, b.where, b.when, f"{b.size / 1e6:.0f} MB", f"{b.stored / 1e6:.1f} MB", b.notes.get("label", "")] for b in found]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def everywhere(settings: Settings) -> tuple[list[Backup], list[str]]:
+    """Backups of all repositories, and what is wrong with those that do not answer."""
+    found, problems = [], []
+    for number, where in settings.repositories.items():
+        try:
+            found += backups(settings, number)
+        except BackupError as error:
+            problems.append(f"{where}: {error}")
+    return found, problems
 
 
 def parser() -> argparse.ArgumentParser:
@@ -149,8 +178,10 @@ def main(argv: Sequence[str]) -> int:
         elif options.word == "metrics":
             publish(settings)
         else:
-            found = backups(settings)
+            found, problems = everywhere(settings)
             print(json.dumps([vars(each) for each in found]) if options.json else listed(found))
+            if problems:
+                raise BackupError("; ".join(problems))
     except BackupError as error:
         print(f"obcms-backup: {error}", file=sys.stderr)
         return 1

@@ -200,12 +200,11 @@ def recovery_problem(log: str) -> str:
     return " ".join([line for line in log.splitlines() if re.search("FATAL|PANIC|ERROR", line) and "accepting connections" not in line][-3:])
 
 
-def restore(settings: Settings, backup: str, target: str) -> None:
-    """Put the backup into the scratch directory, ready to recover to the target."""
+def restore(settings: Settings, backup: str, *aim: str) -> None:
+    """Put the backup into the scratch directory, ready to recover to what pgBackRest's options aim at."""
     scratch = Path(settings.scratch)
     (scratch / "data").mkdir(mode=0o700)
-    options = [HERE, f"--stanza={settings.stanza}", f"--set={backup}", "--type=name", f"--target={target}", "--target-action=promote"]
-    options += ["--archive-mode=off", f"--tablespace-map-all={scratch}/tablespaces"]
+    options = [HERE, f"--stanza={settings.stanza}", f"--set={backup}", *aim, "--archive-mode=off", f"--tablespace-map-all={scratch}/tablespaces"]
     pgbackrest(*options, "restore")
     (scratch / "postgresql.conf").write_text(SERVER.format(scratch=scratch))
     (scratch / "pg_hba.conf").write_text("local all all trust\n")
@@ -281,7 +280,7 @@ def drill(settings: Settings, report: Report) -> None:
     report.data_age_seconds = max(wait_for_archive(settings, segment) - marked, 0)
     began = time.monotonic()
     try:
-        restore(settings, newest.label, name)
+        restore(settings, newest.label, "--type=name", f"--target={name}", "--target-action=promote")
     except BackupError as error:
         raise explained(settings, newest.label, error) from error
     server = start(settings)
@@ -314,15 +313,15 @@ def publish(settings: Settings, report: Report) -> None:
     remember(settings, "drill", asdict(report))
     if report.ok:
         remember(settings, "drill_passed", asdict(report))
-    passed = remembered(settings, "drill_passed")
+    passed = remembered(settings, "drill_passed") or {"at": 0, "seconds": 0}
     name = "obcms_restore_drill"
     metrics = [
         gauge(f"{name}_last_run_timestamp_seconds", "When a drill last ended.", report.at + report.seconds),
         gauge(f"{name}_last_result", "1 when the last drill passed.", float(report.ok)),
+        gauge(f"{name}_passed_timestamp_seconds", "When a drill last passed; 0 when none has.", passed["at"] + passed["seconds"]),
     ]
-    if passed:
+    if passed["at"]:
         metrics += [
-            gauge(f"{name}_passed_timestamp_seconds", "When a drill last passed.", passed["at"] + passed["seconds"]),
             gauge(f"{name}_restore_seconds", "Time from the start of the restore to a database that answers.", passed["restore_seconds"]),
             gauge(f"{name}_data_age_seconds", "What the loss of all database hosts would have cost.", passed["data_age_seconds"]),
             gauge(f"{name}_database_bytes", "Size of the restored database.", passed["database_bytes"]),
