@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import yaml
@@ -78,6 +79,7 @@ def page() -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("roles", nargs="*", metavar="ROLE", help=f"these only (default: all): {', '.join(FAULTS)}")
+    parser.add_argument("-j", type=int, default=2, metavar="N", help="so many scenarios at once (default: %(default)s)")
     parser.add_argument("--converged", action="store_true", help="take the hosts that `molecule test --destroy=never -s ROLE` has just left")
     options = parser.parse_args()
     chosen = options.roles or list(FAULTS)
@@ -86,13 +88,15 @@ def main() -> int:
     KEPT.mkdir(parents=True, exist_ok=True)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False).stdout.strip()
     missed = 0
-    for role in chosen:
-        row = prove(role, options.converged)
-        missed += not row["found"]
-        print(f"{role}: {FAULTS[role]['fault']}: {row['said']} ({row['seconds']:.0f} s)", flush=True)
-        when = f"{commit}, {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
-        Path(KEPT / f"{role}.json").write_text(json.dumps(row | {"when": when}))
-        PAGE.write_text(page())
+    with ThreadPoolExecutor(options.j) as pool:
+        for done in as_completed([pool.submit(prove, role, options.converged) for role in chosen]):
+            row = done.result()
+            role = str(row["role"])
+            missed += not row["found"]
+            print(f"{role}: {FAULTS[role]['fault']}: {row['said']} ({row['seconds']:.0f} s)", flush=True)
+            when = f"{commit}, {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
+            Path(KEPT / f"{role}.json").write_text(json.dumps(row | {"when": when}))
+            PAGE.write_text(page())
     return 1 if missed else 0
 
 
