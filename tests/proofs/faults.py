@@ -9,9 +9,12 @@ import json
 import re
 import subprocess
 import sys
+import threading
 import time
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -20,12 +23,14 @@ from report import PROJECT, docker, machine
 FAULTS = yaml.safe_load((PROJECT / "tests" / "faults" / "faults.yml").read_text())
 # Results of single roles are kept, so that the page can be completed in several runs.
 KEPT = PROJECT / ".cache" / "faults"
+# Roles that share a scenario take turns.
+HOSTS_OF: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 PAGE = PROJECT / "docs" / "proofs" / "faults.md"
 
 
-def molecule(word: str, role: str) -> tuple[int, str]:
-    """Exit status and output of one step of the role's scenario."""
-    done = subprocess.run(["molecule", word, "-s", role], cwd=PROJECT, capture_output=True, text=True, check=False)
+def molecule(word: str, scenario: str) -> tuple[int, str]:
+    """Exit status and output of one step of a scenario."""
+    done = subprocess.run(["molecule", word, "-s", scenario], cwd=PROJECT, capture_output=True, text=True, check=False)
     return done.returncode, re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
 
 
@@ -41,20 +46,29 @@ def complaint(output: str) -> str:
 
 def prove(role: str, converged: bool) -> dict[str, object]:
     """Converge the scenario, put the fault in, verify, remove the hosts."""
-    fault, begin = FAULTS[role], time.monotonic()
+    fault = FAULTS[role]
+    scenario = fault.get("scenario", role)
+    with HOSTS_OF[scenario]:
+        begin = time.monotonic()
+        found, said = broken(scenario, fault, converged)
+    return {"role": role, "found": found, "said": said, "seconds": time.monotonic() - begin}
+
+
+def broken(scenario: str, fault: dict[str, Any], converged: bool) -> tuple[bool, str]:
+    """Whether verify found the fault, and what it said."""
     if not converged:
-        molecule("destroy", role)
+        molecule("destroy", scenario)
     try:
-        status, output = (0, "") if converged else molecule("converge", role)
+        status, output = (0, "") if converged else molecule("converge", scenario)
         if status != 0:
-            return {"role": role, "found": False, "said": f"converge failed: {complaint(output)}", "seconds": time.monotonic() - begin}
+            return False, f"converge failed: {complaint(output)}"
         for host in fault["hosts"]:
-            docker("exec", f"obcms-molecule-{role}-{host}", "bash", "-c", fault["command"])
-        status, output = molecule("verify", role)
+            docker("exec", f"obcms-molecule-{scenario}-{host}", "bash", "-c", fault["command"])
+        status, output = molecule("verify", scenario)
         said = complaint(output) if status else "verify passed"
-        return {"role": role, "found": status != 0 and said != "unknown", "said": said, "seconds": time.monotonic() - begin}
+        return status != 0 and said != "unknown", said
     finally:
-        molecule("destroy", role)
+        molecule("destroy", scenario)
 
 
 def page() -> str:
