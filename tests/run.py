@@ -33,7 +33,7 @@ def step(name: str, *command: str, expect: str | None = None) -> str:
     log = OUTPUT / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}.log"
     start = time.monotonic()
     print(f"  {name} ...", flush=True)
-    environment = os.environ | {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
+    environment = os.environ | {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1", "COLUMNS": "200"}
     with log.open("w") as sink:
         done = subprocess.run(command, cwd=PROJECT, stdout=sink, stderr=subprocess.STDOUT, check=False, env=environment)
     text = log.read_text(errors="replace")

@@ -6,15 +6,13 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import re
 import subprocess
 import sys
-import threading
 import time
-from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -23,20 +21,23 @@ from report import PROJECT, docker, machine
 FAULTS = yaml.safe_load((PROJECT / "tests" / "faults" / "faults.yml").read_text())
 # Results of single roles are kept, so that the page can be completed in several runs.
 KEPT = PROJECT / ".cache" / "faults"
-# Roles that share a scenario take turns.
-HOSTS_OF: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 PAGE = PROJECT / "docs" / "proofs" / "faults.md"
 
 
-def molecule(word: str, scenario: str) -> tuple[int, str]:
-    """Exit status and output of one step of a scenario."""
-    done = subprocess.run(["molecule", word, "-s", scenario], cwd=PROJECT, capture_output=True, text=True, check=False)
-    return done.returncode, re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
+def molecule(word: str, role: str) -> tuple[int, str]:
+    """Exit status and output of one step of the role's scenario."""
+    # molecule breaks lines at the width of a terminal, draws a frame around them, and colours both.
+    environment = os.environ | {"COLUMNS": "1000"}
+    done = subprocess.run(["molecule", word, "-s", role], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+    output = re.sub(r"^\s*│ ?", "", re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr), flags=re.MULTILINE)
+    KEPT.mkdir(parents=True, exist_ok=True)
+    (KEPT / f"{role}-{word}.log").write_text(output)
+    return done.returncode, output
 
 
 def complaint(output: str) -> str:
     """What verify said: the failed test, or the failed task and its message."""
-    if tests := re.findall(r"^FAILED \S*?::(\S+)", output, re.MULTILINE):
+    if tests := re.findall(r"^(?:FAILED|ERROR) \S*?::(\S+)", output, re.MULTILINE):
         return ", ".join(tests[:3])
     tasks = list(re.finditer(r"^TASK \[(.*?)\]", output, re.MULTILINE))
     fatal = [found.start() for found in re.finditer(r"^(?:fatal|failed): ", output, re.MULTILINE)]
@@ -46,29 +47,26 @@ def complaint(output: str) -> str:
 
 def prove(role: str, converged: bool) -> dict[str, object]:
     """Converge the scenario, put the fault in, verify, remove the hosts."""
-    fault = FAULTS[role]
-    scenario = fault.get("scenario", role)
-    with HOSTS_OF[scenario]:
-        begin = time.monotonic()
-        found, said = broken(scenario, fault, converged)
+    begin = time.monotonic()
+    found, said = broken(role, converged)
     return {"role": role, "found": found, "said": said, "seconds": time.monotonic() - begin}
 
 
-def broken(scenario: str, fault: dict[str, Any], converged: bool) -> tuple[bool, str]:
+def broken(role: str, converged: bool) -> tuple[bool, str]:
     """Whether verify found the fault, and what it said."""
     if not converged:
-        molecule("destroy", scenario)
+        molecule("destroy", role)
     try:
-        status, output = (0, "") if converged else molecule("converge", scenario)
+        status, output = (0, "") if converged else molecule("converge", role)
         if status != 0:
             return False, f"converge failed: {complaint(output)}"
-        for host in fault["hosts"]:
-            docker("exec", f"obcms-molecule-{scenario}-{host}", "bash", "-c", fault["command"])
-        status, output = molecule("verify", scenario)
+        for host in FAULTS[role]["hosts"]:
+            docker("exec", f"obcms-molecule-{role}-{host}", "bash", "-c", FAULTS[role]["command"])
+        status, output = molecule("verify", role)
         said = complaint(output) if status else "verify passed"
         return status != 0 and said != "unknown", said
     finally:
-        molecule("destroy", scenario)
+        molecule("destroy", role)
 
 
 def page() -> str:
