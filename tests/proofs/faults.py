@@ -81,11 +81,14 @@ def page() -> str:
     ]
     lines += ["", "| role | fault | verify fails at | seconds | commit, date | result |", "|---|---|---|---|---|---|"]
     for role, fault in FAULTS.items():
-        row = kept.get(role, {"said": "not run", "seconds": 0, "when": "-", "found": False})
-        result = "found" if row["found"] else "NOT FOUND"
-        lines.append(f"| {role} | {fault['fault']} | {row['said']} | {row['seconds']:.0f} | {row['when']} | {result} |")
+        if role in kept:
+            row = kept[role]
+            result = "found" if row["found"] else "NOT FOUND"
+            lines.append(f"| {role} | {fault['fault']} | {row['said']} | {row['seconds']:.0f} | {row['when']} | {result} |")
+        else:
+            lines.append(f"| {role} | {fault['fault']} | - | - | - | not run |")
     found = sum(kept[role]["found"] for role in FAULTS if role in kept)
-    return "\n".join([*lines, "", f"{found} of {len(FAULTS)} faults found.", ""])
+    return "\n".join([*lines, "", f"{found} of {len(FAULTS)} faults found, {len(set(FAULTS) - set(kept))} not run.", ""])
 
 
 def main() -> int:
