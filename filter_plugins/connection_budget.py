@@ -228,22 +228,34 @@ def reserved_slots(host: str, settings: Mapping[str, Any]) -> int:
     return superusers + _number(host, settings, "reserved_connections", 0) + others
 
 
-def pool_fix(poolers: Mapping[str, Mapping[str, Any]], total: int, limit: int, reserved: int) -> str:
-    """The setting that brings the sum below the limit, and the largest value that does."""
+def lowered(host: str, settings: Mapping[str, Any], size: int, caps: bool) -> dict[str, Any]:
+    """One pooler with its general pool held to a size and, where asked for, its cap to what the pools can use then."""
+    cap = _number(host, settings, "max_db_connections", 0)
+    if caps:
+        own = [_number(host, user or {}, "pool_size", size) for user in (settings.get("users") or {}).values()]
+        cap = min(cap, max([size, *own]) + _number(host, settings, "reserve_pool_size", 0))
+    return {**settings, "default_pool_size": min(size, _number(host, settings, "default_pool_size")), "max_db_connections": cap}
 
-    def fits(size: int) -> bool:
-        return limit >= sum(
-            pool_sum({**settings, "default_pool_size": min(size, _number(host, settings, "default_pool_size"))}, host)
-            for host, settings in poolers.items()
-        )
 
+def largest_pool(poolers: Mapping[str, Mapping[str, Any]], limit: int, caps: bool) -> int:
+    """The largest general pool with which all poolers fit; 0 where none does."""
     # The sum grows with the pool: look for the last size that fits.
-    low, high = 0, max(_number(host, settings, "default_pool_size") for host, settings in poolers.items())
+    low, high = 0, 1 + max(_number(host, settings, "default_pool_size") for host, settings in poolers.items())
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    if low:
-        return f"lower pgbouncer_settings.default_pool_size to {low}"
+        fits = limit >= sum(pool_sum(lowered(host, settings, middle, caps), host) for host, settings in poolers.items())
+        low, high = (middle, high) if fits else (low, middle)
+    return low
+
+
+def pool_fix(poolers: Mapping[str, Mapping[str, Any]], total: int, limit: int, reserved: int) -> str:
+    """The settings that bring the sum below the limit, with the largest values that do."""
+    size, capped = largest_pool(poolers, limit, caps=False), largest_pool(poolers, limit, caps=True)
+    if capped > size:
+        cap = max(lowered(host, settings, capped, True)["max_db_connections"] for host, settings in poolers.items())
+        return f"lower pgbouncer_settings.max_db_connections to {cap} and default_pool_size to {capped}"
+    if size:
+        return f"lower pgbouncer_settings.default_pool_size to {size}"
     return f"raise postgres_settings.max_connections to {total + reserved} or have fewer poolers"
 
 

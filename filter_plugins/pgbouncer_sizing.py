@@ -75,9 +75,9 @@ RESERVED_SLOTS = {
     "operators": 4,  # people with psql in the night it breaks
 }
 RESERVED = sum(RESERVED_SLOTS.values())
-# Facts: 50 of the 80 connections that 6 poolers get from 500 go to the leader's pool.
-LEADER_PARTS = (5, 8)
-# PgBouncer documentation, reserve_pool_size: extra connections for a burst; a tenth is enough to pass one.
+# Facts: 50 of the 80 connections that 6 poolers get from 500 go to the leader's pool. PgBouncer documentation,
+# reserve_pool_size: extra connections for a burst; a tenth is enough to pass one, which leaves 25 of 80 for reads.
+REPLICA_PARTS = (25, 80)
 RESERVE_PART = 10
 # One connection for each of the two databases, else a pooler cannot serve at all.
 LEAST_PER_POOLER = 2
@@ -101,9 +101,12 @@ def pgbouncer_sizing(
             f"{WHO}: {count} poolers x {LEAST_PER_POOLER} + {kept} reserved = {needed} connections, but the database allows {limit}; "
             f"raise postgres_settings.max_connections to {needed} or more"
         )
-    pool = min(POOL_MAX, max(1, each * LEADER_PARTS[0] // LEADER_PARTS[1]))
-    reserve = pool // RESERVE_PART
-    replica_pool = min(POOL_MAX, each - pool - reserve)
+    # Reads also get what the leader's pool at its largest leaves. Each step is one that more connections never make smaller.
+    most = POOL_MAX + POOL_MAX // RESERVE_PART
+    replica_pool = min(POOL_MAX, max(1, each * REPLICA_PARTS[0] // REPLICA_PARTS[1], each - most))
+    leader = min(most, each - replica_pool)
+    reserve = leader // (RESERVE_PART + 1)
+    pool = leader - reserve
     return {
         "max_client_conn": MAX_CLIENT_CONN,
         "default_pool_size": pool,

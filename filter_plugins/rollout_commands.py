@@ -295,7 +295,7 @@ def rollout_preview(moas: Iterable[Mapping[str, Any]], status: Mapping[str, Mapp
     lines = []
     for moa in moas:
         live = status.get(moa["code"], {})
-        state, users = live.get("state", "absent"), live.get("users", 0)
+        state, users = str(live.get("state")), live.get("users", 0)
         verb = {"onboarded": "is on board, would be brought in line", "suspended": "would come back"}.get(state, "would come on board")
         lines.append(
             f"{moa['code']} {verb}; users now {users}, in the list {listed.get(moa['code'], 'none')}, planned {moa['users']}; proof by a login"
@@ -318,7 +318,7 @@ def rollout_entries(
             "detail": outcome["detail"],
         }
         for outcome in outcomes
-        if outcome["code"] not in settled or not outcome["ok"] or outcome.get("changed", False)
+        if outcome["code"] not in settled or not outcome["ok"] or outcome.get("changed")
     ]
 
 

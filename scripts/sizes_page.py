@@ -11,6 +11,8 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT / "filter_plugins"), str(PROJECT / "shared")]
+from host_share import SERVICES as ALL_SERVICES  # noqa: E402  # after the path is set
+
 PAGE = PROJECT / "docs" / "sizes.md"
 
 SMALLEST = "1 / 1"
@@ -81,7 +83,7 @@ def sized(service: str, capacity: tuple[int, int, int], services: Sequence[str])
 def table(columns: Mapping[str, tuple[int, int, int]], together: bool) -> str:
     """Markdown: a row per setting, a column per host."""
     lines = ["| setting | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
-    groups = [group for _, group, _, _ in SERVICES.values()]
+    groups = sorted(ALL_SERVICES)
     for service, (_, group, _, settings) in SERVICES.items():
         found = [sized(service, capacity, groups if together else [group]) for capacity in columns.values()]
         lines += [f"| {service} `{setting}` | " + " | ".join(str(each[setting]) for each in found) + " |" for setting in settings]

@@ -22,7 +22,7 @@ PORTS: dict[str, dict[int, tuple[str, ...]]] = {
     # systemd holds the socket for the application.
     "app": {8000: ("obcms", "systemd")},
     "postgres": {5432: ("patroni", "postgres"), 8008: ("patroni",), 8432: ("pgbackrest",), 9187: ("prometheus-postgres-exporter",)},
-    "backup": {8432: ("pgbackrest",)},
+    "backup": {8432: ("pgbackrest",), 8485: ("restic-rest-server",)},
     "redis": {6379: ("redis",), 9121: ("prometheus-redis-exporter",)},
     "sentinel": {26379: ("redis",)},
     "etcd": {2379: ("etcd",), 2380: ("etcd",)},

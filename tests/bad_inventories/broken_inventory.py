@@ -52,13 +52,24 @@ def secrets() -> dict[str, str]:
     return values
 
 
+# Word in a case: name, first and last year of the certificate that takes its place.
+CERTIFICATES = {
+    "EXPIRED": ("old CA", 2020, 2020),
+    "NOT YET VALID": ("next CA", 2099, 2099),
+    "OF ANOTHER NAME": ("www.example.org", 2020, 2098),
+    "OF THIS NAME": ("obcms.barmm.gov.ph", 2020, 2098),
+}
+
+
 @functools.cache
-def expired_certificate() -> str:
-    """A certificate that ended on 2020-12-31."""
+def certificate(name: str, first: int, last: int) -> str:
+    """A certificate that is valid from January of one year to December of another."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "old CA")])
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-    builder = builder.not_valid_before(datetime.datetime(2020, 1, 1)).not_valid_after(datetime.datetime(2020, 12, 31))
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key()).serial_number(1)
+    builder = builder.not_valid_before(datetime.datetime(first, 1, 1)).not_valid_after(datetime.datetime(last, 12, 31))
+    if " " not in name:
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
@@ -85,8 +96,9 @@ def write_inventory(case: dict[str, Any], folder: Path) -> Path:
     groups = merged(GROUPS, case.get("groups"))
     addresses = merged(ADDRESSES, case.get("addresses"))
     variables = merged({**VARIABLES, **secrets()}, case.get("vars"))
-    if variables.get("pki_ca_certificate") == "EXPIRED":
-        variables["pki_ca_certificate"] = expired_certificate()
+    for name in ("pki_ca_certificate", "nginx_certificate"):
+        if variables.get(name) in CERTIFICATES:
+            variables[name] = certificate(*CERTIFICATES[variables[name]])
     hosts = list(dict.fromkeys(host for members in groups.values() for host in members))
     loose = groups.pop("ungrouped", [])
     tree: dict[str, Any] = {"all": {"children": {group: {"hosts": dict.fromkeys(members, {})} for group, members in groups.items()}}}

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from celery_sizing import celery_sizing
@@ -312,35 +312,51 @@ def test_every_default_fleet_fits(fleet: dict[str, dict[str, Any]]) -> None:
     assert all(room >= 0 for room in budget["headroom"].values())
 
 
-@given(FLEETS, st.data())
-def test_every_way_to_break_it_is_caught(fleet: dict[str, dict[str, Any]], data: st.DataObject) -> None:
-    tier, setting = data.draw(
-        st.sampled_from(
-            [
-                ("pgbouncer", "default_pool_size"),
-                ("pgbouncer", "replica_pool_size"),
-                ("pgbouncer", "max_client_conn"),
-                ("postgres", "max_connections"),
-                ("postgres", "work_mem"),
-                ("postgres", "max_worker_processes"),
-            ]
-        )
-    )
+# How one setting of one host breaks any fleet, and which sum then does not fit.
+CLIENTS, CAP, POOLS, MEMORY = "its PgBouncer takes", "has a pool of 481", r"allows? -?\d+ \(max_connections", "MB for PostgreSQL"
+BREAKS: dict[tuple[str, str], tuple[dict[str, Any], str]] = {
+    ("app", "workers"): ({"workers": 1000}, CLIENTS),
+    ("app", "threads"): ({"threads": 1000}, CLIENTS),
+    ("celery", "concurrency"): ({"concurrency": 1000}, CLIENTS),
+    ("pgbouncer", "max_client_conn"): ({"max_client_conn": 3}, CLIENTS),
+    ("pgbouncer", "a pool above its cap"): ({"default_pool_size": 481}, CAP),
+    ("pgbouncer", "a pool of replicas above its cap"): ({"replica_pool_size": 481}, CAP),
+    ("pgbouncer", "a pool"): ({"default_pool_size": 481, "max_db_connections": 0}, POOLS),
+    ("pgbouncer", "a pool and its cap"): ({"default_pool_size": 481, "max_db_connections": 481}, POOLS),
+    ("pgbouncer", "a reserve"): ({"reserve_pool_size": 481, "max_db_connections": 0}, POOLS),
+    ("pgbouncer", "a pool of replicas"): ({"replica_pool_size": 481, "replica_max_db_connections": 0}, POOLS),
+    ("pgbouncer", "many users"): ({"users": {str(number): {} for number in range(481)}, "max_db_connections": 0}, POOLS),
+    ("pgbouncer", "the pool of one user"): ({"users": {"application": {}, "reports": {"pool_size": 481}}, "max_db_connections": 0}, POOLS),
+    ("pgbouncer", "one more database"): ({"databases": {"reports": {"pool_size": 481, "max_db_connections": 481}}}, POOLS),
+    ("postgres", "max_connections"): ({"max_connections": 21}, POOLS),
+    ("postgres", "superuser_reserved_connections"): ({"superuser_reserved_connections": 500}, POOLS),
+    ("postgres", "reserved_connections"): ({"reserved_connections": 500}, POOLS),
+    ("postgres", "work_mem"): ({"work_mem": "2TB"}, MEMORY),
+    ("postgres", "shared_buffers"): ({"shared_buffers": "3TB"}, MEMORY),
+    ("postgres", "less memory"): ({"memory_mb": 100}, MEMORY),
+}
+
+
+@given(FLEETS, st.sampled_from(sorted(BREAKS)), st.data())
+def test_every_way_to_break_it_is_caught(fleet: dict[str, dict[str, Any]], way: tuple[str, str], data: st.DataObject) -> None:
+    tier, (changes, said) = way[0], BREAKS[way]
+    assume(fleet[tier])
     name = data.draw(st.sampled_from(sorted(fleet[tier])))
-    if setting == "max_client_conn":
-        fleet[tier][name][setting] = 3
-    elif setting == "max_connections":
-        fleet[tier][name][setting] = 21
-    elif setting == "work_mem":
-        fleet[tier][name][setting] = f"{fleet[tier][name]['memory_mb']}MB"
-    elif setting == "max_worker_processes":
-        fleet[tier][name][setting] += 1
-        fleet[tier].setdefault("db_other", {**fleet[tier][name], "max_worker_processes": 1})
-    else:
-        fleet[tier][name][setting] = 481
-    problems = connection_budget(fleet)["problems"]
-    assert problems
-    assert any(setting in problem for problem in problems)
+    fleet[tier][name].update(changes)
+    budget = connection_budget(fleet)
+    assert not budget["ok"]
+    found = [problem for problem in budget["problems"] if re.search(said, problem)]
+    assert found
+    # Poolers that are alike are counted, not named.
+    assert (tier, said) == ("pgbouncer", POOLS) or any(name in problem for problem in found)
+
+
+@given(
+    FLEETS, st.sampled_from(["max_connections", "max_worker_processes", "max_wal_senders", "max_prepared_transactions", "max_locks_per_transaction"])
+)
+def test_a_replica_that_has_less_than_its_leader_is_caught_on_any_fleet(fleet: dict[str, dict[str, Any]], setting: str) -> None:
+    fleet["postgres"]["other"] = {**fleet["postgres"]["db1"], setting: fleet["postgres"]["db1"][setting] + 1}
+    assert any(f"{setting} must be the same on all database hosts" in problem for problem in connection_budget(fleet)["problems"])
 
 
 @settings(max_examples=100)

@@ -180,7 +180,7 @@ def test_services_on_the_host_take_their_share() -> None:
         ),
         (
             {"host_capacity": host(memory_mb=512), "host_services": ["postgres", "redis", "backup", "lb"], "poolers": 60},
-            "postgres_sizing: 60 poolers need max_connections 320, but 315 MB of memory carry 315; give the database hosts 320 MB or more",
+            "postgres_sizing: 60 poolers need max_connections 320, but 285 MB of memory carry 285; give the database hosts 320 MB or more",
         ),
     ],
 )

@@ -25,10 +25,10 @@ def test_a_16_gb_cache_host_holds_the_8_gb_of_the_facts() -> None:
 @pytest.mark.parametrize(
     ("memory", "data"),
     [
-        (512, "128mb"),
-        (768, "192mb"),
-        (1024, "307mb"),
-        (2048, "921mb"),
+        (512, "112mb"),
+        (768, "178mb"),
+        (1024, "278mb"),
+        (2048, "912mb"),
         (4096, "2gb"),
         (2900, "1432mb"),
         (2949, "1462mb"),
@@ -47,7 +47,7 @@ def test_io_threads_leave_a_core_free(vcpus: int, threads: int) -> None:
 
 def test_small_hosts_take_fewer_clients_and_a_smaller_backlog() -> None:
     sizes = redis_sizing(host(1, 512), CACHE_HOST)
-    assert (sizes["maxclients"], sizes["repl-backlog-size"]) == (4096, "8mb")
+    assert (sizes["maxclients"], sizes["repl-backlog-size"]) == (3584, "7mb")
 
 
 def test_with_many_services_a_tiny_share_still_has_a_backlog() -> None:

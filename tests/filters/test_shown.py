@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import shown_backup
+import shown_change
+import shown_rollout
 
 import rollout_commands as commands
 import rollout_gates as gates
@@ -284,7 +287,12 @@ CASES: dict[str, Callable[[], Any]] = {
         measured(lines=[]), {"waves": [{"wave": number, "moas": []} for number in (1, 2, 3)]}, 4
     ),
     "gates_no_calendar": lambda: gates.calendar(measured(), plans.rollout_plan("code,name,type,wave,users\nA,B,office,1,2\n"), 1),
-    "gates_capacity": lambda: [gates.capacity({**PLAN, "carries": carries}, 2) for carries in (0, 59, 60, 61)],
+    "gates_capacity": lambda: [gates.capacity({}, {**PLAN, "carries": carries}, 2) for carries in (0, 59, 60, 61)],
+    "gates_capacity_of_lists": lambda: [
+        gates.capacity({"listed": {"CCC": listed}, "status": {"AAA": {"users": on_board}}}, {**PLAN, "carries": 65}, 2)
+        for listed, on_board in ((5, 5), (35, 20), (36, 20), (30, 26))
+    ],
+    "gates_events": lambda: gates.rollout_gate_events(gate_rows(skip="earlier_waves", values={}))[:6],
     "gates_checkpoints": lambda: gates.rollout_checkpoints("2.5", "60"),
     "gates_checkpoints_often": lambda: gates.rollout_checkpoints(0.05, 0),
     "gates_soak": lambda: [gates.rollout_soak(PLAN, wave, "5") for wave in (1, "2", 3, 9)],
@@ -299,6 +307,12 @@ CASES: dict[str, Callable[[], Any]] = {
     "state_metrics": lambda: states.rollout_metrics([*LINES, moa('Q"\\\n', "proven")], PLAN).splitlines(),
     "state_metrics_of_gates": lambda: states.rollout_metrics([], PLAN, gate_rows(skip="earlier_waves", values={})).splitlines()[-11:],
     "state_wave_entries": lambda: [states.rollout_wave_entry(LINES, PLAN, wave, ended=ended) for wave in (1, "2", 3) for ended in (True, False)],
+    "state_events": lambda: states.rollout_events(LINES),
+    "state_results": lambda: [
+        states.rollout_result([*LINES, {"kind": "wave", "wave": 7, "state": state}], "7", [{"ok": open_}])
+        for state in ("started", "incomplete", "taken back", "complete")
+        for open_ in (True, False)
+    ],
     "state_touched": lambda: states.rollout_touched_waves(MOAS, LINES, PLAN),
     "state_news": lambda: states.rollout_news(
         [LINES[3], {**LINES[3], "detail": "other"}, {**LINES[3], "users": 1}, {"kind": "wave", "wave": 2, "state": "complete"}, LINES[1]],
@@ -456,6 +470,9 @@ CASES: dict[str, Callable[[], Any]] = {
     **{f"budget_wrong_{number}": wrong for number, wrong in enumerate(WRONG_NUMBERS, 1)},
     **{f"flow_{number}": wrong for number, wrong in enumerate(FLOWS, 1)},
     **{f"postgres_error_{number}": wrong for number, wrong in enumerate(HOST_ERRORS, 1)},
+    **shown_backup.CASES,
+    **shown_change.CASES,
+    **shown_rollout.CASES,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,21 +13,36 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import yaml
-
 from report import PROJECT, Series, write
 
 WORK = PROJECT / ".cache" / "mutation"
-SURVIVORS = Path(__file__).with_name("mutation_survivors.yml")
+# Faults that no test can notice: the reason, then what this script shows of each.
+SURVIVORS = Path(__file__).with_name("mutation_survivors.json")
 LIMIT = 95.0
-# Part: which filters, and the tests that look at them. The broken inventories, each read by Ansible, are slow and concern one filter only.
-# Tests that start ansible-playbook measure the same code once more, slowly.
+# Part: which filters, and the tests that look at them. The broken inventories concern one filter only; tests that start
+# ansible-playbook would measure the same code once more, slowly.
 PARTS: dict[str, dict[str, list[str]]] = {
     "filters": {"do_not_mutate": ["src/preflight_report.py"], "tests": ["tests/filters"]},
     "preflight": {"only_mutate": ["src/preflight_report.py"], "tests": ["tests/bad_inventories", "-k", "not playbook and not people"]},
 }
 # mutmut's own exit statuses: pytest's 1 (a test failed), 3 (an error), a time-out, and death by a signal all notice the fault.
-SURVIVED, UNTESTED = 0, (5, 33)
+UNNOTICED = (0, 5, 33)
+# A fresh pytest for each fault is most of the work: without what these tests do not use it takes half the time.
+SPARED = "unraisableexception threadexception faulthandler doctest junitxml pastebin logging setuponly setupplan stepwise debugging warnings recwarn"
+LEAN = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": " ".join(f"-p no:{name}" for name in SPARED.split())}
+# A fault is noticed or not within a second; a loop that has become endless is given up after ten.
+SECONDS_MORE, TIMES_LONGER = 1.0, 10.0
+# Prints the changed lines of faults: mutmut numbers them anew after every change of their function, so their numbers name nothing.
+SHOW = """
+import json, sys
+from mutmut.mutation.diff_apply import get_diff_for_mutant
+shown = {}
+for name in sys.argv[1:]:
+    lines = get_diff_for_mutant(name, path=f"src/{name.split('.')[0]}.py").splitlines()
+    changed = [line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    shown[name] = " ".join(f"{line[0]} {line[1:].strip()}" for line in changed)
+print(json.dumps(shown))
+"""
 
 
 def copied_names() -> list[str]:
@@ -57,52 +73,82 @@ def prepare(part: str) -> Path:
             (folder / "filter_plugins").symlink_to("src")
     lists = {key: value for key, value in PARTS[part].items() if key != "tests"}
     lists |= {"source_paths": ["src"], "also_copy": names, "pytest_add_cli_args_test_selection": PARTS[part]["tests"]}
-    lines = ["[tool.mutmut]", *(f"{key} = {json.dumps(value)}" for key, value in lists.items())]
+    lists["pytest_add_cli_args"] = ["-p", "no:cacheprovider"]
+    lines = ["[tool.mutmut]", f"timeout_constant = {SECONDS_MORE}", f"timeout_multiplier = {TIMES_LONGER}"]
+    lines += [f"{key} = {json.dumps(value)}" for key, value in lists.items()]
     lines += ["[tool.pytest.ini_options]", 'pythonpath = ["src", "shared", "library", "scripts", "tests/filters", "tests/bad_inventories"]']
     (work / "pyproject.toml").write_text("\n".join(lines) + "\n")
     return work
 
 
-def results() -> dict[str, int | None]:
-    """Mutant to the exit status of the tests, None where they have not run yet."""
+def results(part: str) -> dict[str, int | None]:
+    """Fault to the exit status of the tests, None where they have not run yet."""
     found: dict[str, int | None] = {}
-    for path in WORK.glob("*/mutants/src/*.meta"):
+    for path in (WORK / part).glob("mutants/src/*.meta"):
         found.update(json.loads(path.read_text())["exit_code_by_key"])
     return found
+
+
+def forget_survivors(part: str) -> None:
+    """Faults that nobody noticed are tried again, by tests that may be stronger now."""
+    for path in (WORK / part).glob("mutants/src/*.meta"):
+        meta = json.loads(path.read_text())
+        meta["exit_code_by_key"] = {name: None if status in UNNOTICED else status for name, status in meta["exit_code_by_key"].items()}
+        path.write_text(json.dumps(meta))
+
+
+def shown(part: str, names: list[str]) -> dict[str, str]:
+    """Faults with the line they change, '- before + after'."""
+    if not names:
+        return {}
+    done = subprocess.run([sys.executable, "-c", SHOW, *names], cwd=WORK / part, capture_output=True, text=True, check=True)
+    return {name: f"{name.rpartition('__mutmut_')[0]}: {change}" for name, change in json.loads(done.stdout).items()}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60, help="stop after this time; the next run goes on from there (default: 60)")
     parser.add_argument("--children", type=int, default=1, help="faults tried at the same time (default: 1)")
+    parser.add_argument("--again", action="store_true", help="try what nobody noticed once more; without it only what is new or changed")
+    parser.add_argument("--part", choices=PARTS, help="only these filters; the page shows what is known of all")
     options = parser.parse_args()
     end = time.monotonic() + 60 * options.minutes
-    for part in PARTS:
+    environment = os.environ | LEAN | {"HYPOTHESIS_PROFILE": "mutation"}
+    for part in [options.part] if options.part else PARTS:
+        if options.again:
+            forget_survivors(part)
         command = [str(Path(sys.executable).with_name("mutmut")), "run", "--max-children", str(options.children)]
         try:
-            subprocess.run(command, cwd=prepare(part), check=False, timeout=max(1.0, end - time.monotonic()))
+            subprocess.run(command, cwd=prepare(part), env=environment, check=False, timeout=max(1.0, end - time.monotonic()))
         except subprocess.TimeoutExpired:
             print(f"\nstopped after {options.minutes:g} minutes; run it again to go on", flush=True)
-    found = results()
+    return page()
+
+
+def page() -> int:
+    """Write what is known."""
+    found = {name: status for part in PARTS for name, status in results(part).items()}
     tried = {name: status for name, status in found.items() if status is not None}
-    alive = sorted(name for name, status in tried.items() if status == SURVIVED or status in UNTESTED)
-    reasons = yaml.safe_load(SURVIVORS.read_text()) or {} if SURVIVORS.exists() else {}
-    known = {name: reason for reason, names in reasons.items() for name in names}
+    alive: dict[str, str] = {}
+    for part in PARTS:
+        alive |= shown(part, sorted(name for name, status in results(part).items() if status in UNNOTICED))
+    reasons: dict[str, list[str]] = json.loads(SURVIVORS.read_text())
+    known = {change for changes in reasons.values() for change in changes}
     killed = Series("faults that no test notices", 100 - LIMIT, "%")
     if tried:
         killed.values.append(100 * len(alive) / len(tried))
     if len(tried) < len(found):
         killed.failures.append(f"{len(found) - len(tried)} of {len(found)} faults not tried yet")
     unexplained = Series("survivors without a reason", 0, "faults")
-    unexplained.failures = [f"`{name}`" for name in alive if name not in known]
+    unexplained.failures = [f"`{change}`" for change in alive.values() if change not in known]
     unexplained.values.append(float(len(unexplained.failures)))
     per_file = Counter(name.split(".")[0] for name in tried)
     left = Counter(name.split(".")[0] for name in alive)
     notes = [f"{len(tried)} of {len(found)} faults tried, {len(tried) - len(alive)} noticed, {len(alive)} not."]
     notes += [f"{name}: {left[name]} of {count} not noticed" for name, count in sorted(per_file.items())]
-    for reason, names in reasons.items():
-        if same := [name for name in alive if name in names]:
-            notes.append(f"{len(same)} not noticed: {reason} ({', '.join(f'`{name}`' for name in same)})")
+    for reason, changes in reasons.items():
+        if same := [change for change in alive.values() if change in changes]:
+            notes.append(f"{len(same)} not noticed: {reason}\n" + "\n".join(f"  - `{change}`" for change in same))
     return write("mutation", __doc__ or "", [killed, unexplained], notes)
 
 
