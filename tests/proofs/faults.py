@@ -84,7 +84,7 @@ def page() -> str:
         if role in kept:
             row = kept[role]
             result = "found" if row["found"] else "NOT FOUND"
-            lines.append(f"| {role} | {fault['fault']} | {row['said']} | {row['seconds']:.0f} | {row['when']} | {result} |")
+            lines.append(f"| {role} | {fault['fault']} | {row['said'].replace('|', '-')} | {row['seconds']:.0f} | {row['when']} | {result} |")
         else:
             lines.append(f"| {role} | {fault['fault']} | - | - | - | not run |")
     found = sum(kept[role]["found"] for role in FAULTS if role in kept)
