@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shutil
@@ -10,11 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 OUTPUT = PROJECT / "test-output"
 LAB = ["-i", "inventories/lab"]
+# Most of a scenario is waiting for its hosts: two at a time keep two cores busy.
+SCENARIOS_AT_ONCE = 2
 BASE_VERSION, NEXT_VERSION, WAVE = "1.0.0", "1.0.1", "1"
 
 Result = tuple[str, bool, float]
@@ -29,7 +33,7 @@ def step(name: str, *command: str, expect: str | None = None) -> str:
     log = OUTPUT / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}.log"
     start = time.monotonic()
     print(f"  {name} ...", flush=True)
-    environment = os.environ | {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
+    environment = os.environ | {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1", "COLUMNS": "200"}
     with log.open("w") as sink:
         done = subprocess.run(command, cwd=PROJECT, stdout=sink, stderr=subprocess.STDOUT, check=False, env=environment)
     text = log.read_text(errors="replace")
@@ -57,25 +61,34 @@ def unit() -> None:
     print("\n".join(text.splitlines()[-1:]))
 
 
-def roles(names: list[str]) -> None:
+def scenario(name: str) -> tuple[str, bool, float]:
+    """Test one scenario; its hosts stay until their logs are kept."""
+    start, good = time.monotonic(), True
+    try:
+        step(f"molecule {name}", "molecule", "test", "-s", name, "--destroy=never")
+    except StageFailed as failure:
+        print(failure, flush=True)
+        keep_evidence(f"obcms-molecule-{name}")
+        good = False
+    step(f"molecule destroy {name}", "molecule", "destroy", "-s", name)
+    return name, good, time.monotonic() - start
+
+
+def hosts_of(name: str) -> int:
+    """How many hosts the scenario has."""
+    return (PROJECT / "molecule" / name / "molecule.yml").read_text().count("memory_mb:")
+
+
+def roles(names: list[str], jobs: int = SCENARIOS_AT_ONCE) -> None:
     step("Docker engine", "bin/setup")
     step("secrets of the lab", "bin/secrets", "inventories/lab")
-    chosen = names or sorted(path.parent.name for path in PROJECT.glob("molecule/*/molecule.yml"))
-    failures, rows = [], []
-    for number, name in enumerate(chosen, 1):
-        start = time.monotonic()
-        print(f"  [{number}/{len(chosen)}]", end="", flush=True)
-        try:
-            # The hosts stay until their logs are kept.
-            step(f"molecule {name}", "molecule", "test", "-s", name, "--destroy=never")
-        except StageFailed as failure:
-            print(failure, flush=True)
-            keep_evidence(f"obcms-molecule-{name}")
-            failures.append(name)
-        step(f"molecule destroy {name}", "molecule", "destroy", "-s", name)
-        rows.append(f"    {name:<20} {'FAILED' if name in failures else 'passed'} {time.monotonic() - start:6.0f} s")
-    print("\n".join(rows))
-    if failures:
+    step("host image", sys.executable, "lab/image.py")
+    # The largest first: the small ones fill up the end.
+    chosen = names or sorted((path.parent.name for path in PROJECT.glob("molecule/*/molecule.yml")), key=hosts_of, reverse=True)
+    with ThreadPoolExecutor(jobs) as pool:
+        rows = list(pool.map(scenario, chosen))
+    print("\n".join(f"    {name:<20} {'passed' if good else 'FAILED'} {seconds:6.0f} s" for name, good, seconds in rows))
+    if failures := [name for name, good, _ in rows if not good]:
         raise StageFailed(f"{len(failures)} of {len(chosen)} scenarios failed: {', '.join(failures)}")
 
 
@@ -148,11 +161,23 @@ def run_stage(name: str, action: Callable[[], None]) -> Result:
     return name, good, time.monotonic() - start
 
 
+def roles_wanted(words: list[str]) -> Callable[[], None]:
+    """`[-j N] [NAME ...]` as a stage; SystemExit when it is nonsense."""
+    parser = argparse.ArgumentParser(prog="bin/test roles")
+    parser.add_argument("-j", type=int, choices=range(1, 9), default=SCENARIOS_AT_ONCE, metavar="N", help="so many at once (default: %(default)s)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all")
+    wanted = parser.parse_args(words)
+    present = {path.parent.name for path in PROJECT.glob("molecule/*/molecule.yml")}
+    if unknown := sorted(set(wanted.names) - present):
+        parser.error(f"no scenario {', '.join(unknown)}; there are {', '.join(sorted(present))}")
+    return lambda: roles(wanted.names, wanted.j)
+
+
 def main(argv: list[str]) -> int:
     names = argv[1:] or ["lint", "unit", "lab"]
     stages: dict[str, Callable[[], None]] = {"lint": lint, "unit": unit, "templates": templates, "roles": lambda: roles([]), "lab": lab}
     if names[0] == "roles":
-        chosen = {"roles": lambda: roles(names[1:])}
+        chosen = {"roles": roles_wanted(names[1:])}
     elif names == ["all"]:
         chosen = {name: stages[name] for name in ("lint", "unit", "templates", "roles", "lab")}
     elif unknown := [name for name in names if name not in stages]:

@@ -23,7 +23,7 @@ def _listeners(hosts: Hosts) -> Iterator[None]:
         for port in ports:
             hosts[name].check_output(f"systemd-run --quiet --collect --unit=listen-{port} python3 -m http.server --directory /run {port}")
     for name, ports in PORTS.items():
-        wait(lambda name=name, ports=ports: all(hosts[name].socket(f"tcp://{port}").is_listening for port in ports), 20, f"{name} listens")  # type: ignore[misc]
+        wait(lambda name=name, ports=ports: all(hosts[name].socket(f"tcp://0.0.0.0:{port}").is_listening for port in ports), 20, f"{name} listens")  # type: ignore[misc]
     yield
     for name, ports in PORTS.items():
         hosts[name].run("systemctl stop " + " ".join(f"listen-{port}" for port in ports))
