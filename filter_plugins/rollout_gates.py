@@ -22,9 +22,9 @@ positional: _input, plan
 options:
   _input:
     description: >-
-      C(lines) (the record), C(status) (application's state per MOA, or null where it has no command for it), C(apps) (per application host its
-      answers), C(clusters) (answers of Patroni), C(values) and C(errors) (module prometheus_values), C(workers) (per application
-      host C(workers) and C(threads)), C(today) (ISO date).
+      C(lines) (the record), C(status) (application's state per MOA, or null where it has no command for it), C(listed) (users in the list of
+      this wave, per MOA), C(apps) (per application host its answers), C(clusters) (answers of Patroni), C(values) and C(errors) (module
+      prometheus_values), C(workers) (per application host C(workers) and C(threads)), C(today) (ISO date).
     type: dict
     required: true
   plan:
@@ -109,11 +109,21 @@ def calendar(measured: Mapping[str, Any], plan: Mapping[str, Any], wave: int) ->
     return _row("calendar", "date", today.isoformat(), f">= {start}", today >= datetime.date.fromisoformat(start))
 
 
-def capacity(plan: Mapping[str, Any], wave: int) -> dict[str, Any] | None:
+def _users_after(measured: Mapping[str, Any], plan: Mapping[str, Any], wave: int) -> int:
+    """Users at the end of this wave: of each MOA as many as planned, unless its list has more or more are on board already."""
+    listed, status = measured.get("listed") or {}, measured.get("status") or {}
+    return sum(
+        max(moa["users"], int(listed.get(moa["code"], 0)), int(status.get(moa["code"], {}).get("users", 0)))
+        for moa in plan["moas"]
+        if moa["wave"] <= wave
+    )
+
+
+def capacity(measured: Mapping[str, Any], plan: Mapping[str, Any], wave: int) -> dict[str, Any] | None:
     """All users up to the end of this wave fit on the fleet."""
     if not plan.get("carries"):
         return None
-    users = sum(entry["users"] for entry in plan["waves"] if entry["wave"] <= wave)
+    users = _users_after(measured, plan, wave)
     return _row("capacity", "users after this wave", str(users), f"<= {plan['carries']}", users <= plan["carries"])
 
 
@@ -131,7 +141,7 @@ def forecast(measured: Mapping[str, Any], plan: Mapping[str, Any], wave: int, li
     if FORECAST not in limits:
         return None
     asked, bound = "workers busy with all users of this wave, from each user's use so far (%)", float(limits[FORECAST])
-    now, after = users_now(measured, plan), sum(entry["users"] for entry in plan["waves"] if entry["wave"] <= wave)
+    now, after = users_now(measured, plan), _users_after(measured, plan, wave)
     busy, workers = measured["values"].get(BUSY), sum(int(host["workers"]) * int(host["threads"]) for host in measured.get("workers") or ())
     if not now:
         return _row("forecast", asked, "nobody is on board yet", f"< {bound:g}", True)
@@ -197,7 +207,7 @@ def rollout_gates(
     number = int(wave or 0)
     rows: list[dict[str, Any] | None] = []
     if number:
-        rows = [earlier_waves(measured, plan, number), calendar(measured, plan, number), capacity(plan, number)]
+        rows = [earlier_waves(measured, plan, number), calendar(measured, plan, number), capacity(measured, plan, number)]
         rows.append(forecast(measured, plan, number, limits))
     rows += [version(measured["apps"]), ready(measured["apps"]), leader(measured["clusters"])]
     rows += [by_prometheus(name, words, limits[name], measured["values"], measured["errors"]) for name, words in asked.items()]
@@ -224,6 +234,15 @@ def rollout_gates_table(rows: Sequence[Mapping[str, Any]]) -> str:
     stopped = sum(not row["ok"] for row in rows)
     closing = f"{len(rows) - stopped} of {len(rows)} gates open" + (f", {stopped} closed" if stopped else "")
     return "\n".join([*table(("gate", "what", "measured", "limit", "result"), shown), closing])
+
+
+def rollout_gate_events(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The gates as lines of the fleet's record (role change)."""
+    return [
+        {"phase": "gates", "gate": row["gate"], "measured": row["measured"], "limit": row["limit"], "passed": bool(row["ok"])}
+        | ({"text": "left out"} if row["skipped"] else {})
+        for row in rows
+    ]
 
 
 def rollout_leader(clusters: Iterable[Mapping[str, Any]]) -> str:
@@ -260,6 +279,7 @@ class FilterModule:
             "rollout_gates": rollout_gates,
             "rollout_answers": rollout_answers,
             "rollout_gates_table": rollout_gates_table,
+            "rollout_gate_events": rollout_gate_events,
             "rollout_leader": rollout_leader,
             "rollout_soak": rollout_soak,
             "rollout_checkpoints": rollout_checkpoints,

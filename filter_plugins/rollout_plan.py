@@ -15,8 +15,8 @@ DOCUMENTATION = r"""
 name: rollout_plan
 short_description: The plan of the rollout, validated as a whole
 description:
-  - Reads C(moas.csv) (code, name, type, wave, users) and the calendar C(waves.csv) (wave, start, days, coordinator, soak_minutes), and reports
-    every mistake of both at once. Lines that begin with C(#) are remarks.
+  - Reads C(moas.csv) (code, name, type, wave, users, and modules where wanted, with blanks between) and the calendar C(waves.csv) (wave, start,
+    days, coordinator, soak_minutes), and reports every mistake of both at once. Lines that begin with C(#) are remarks.
   - A calendar with the remark C(# example dates) is one that nobody has agreed to yet; the gate C(calendar) stays closed until it is gone.
   - C(rollout_choice) in the same file picks the MOAs of a wave; C(rollout_users) reads the list of users of a wave.
 positional: _input, calendar
@@ -51,7 +51,7 @@ _value:
   description: The plan.
   type: dict
   contains:
-    moas: {description: "code, name, type, wave and users of every MOA, in the order of the waves.", type: list, elements: dict}
+    moas: {description: "code, name, type, wave, users and modules of every MOA, in the order of the waves.", type: list, elements: dict}
     waves: {description: "wave, start, end, days, coordinator, soak_minutes, moas (codes) and users of every wave.", type: list, elements: dict}
     users: {description: Planned users of all waves., type: int}
     carries: {description: Users that the fleet carries, 0 where that is not limited., type: int}
@@ -66,6 +66,7 @@ TYPES = ("ministry", "office", "agency", "commission", "special")
 ROLES = ("admin", "staff", "viewer")
 # The application's own rule: a code is part of names of accounts, of metrics and of commands.
 CODE = re.compile(r"[A-Z0-9][A-Z0-9-]{0,19}")
+MODULE = re.compile(r"[a-z][a-z0-9_-]*")
 EMAIL = re.compile(r"[^@\s,;]+@[^@\s,;]+\.[^@\s,;]+")
 EXAMPLE = re.compile(r"#\s*example dates\b", re.IGNORECASE)
 # facts, section 1: nine waves of two weeks each.
@@ -87,6 +88,7 @@ class Moa:
     type: str
     wave: int
     users: int
+    modules: str
 
 
 @dataclass
@@ -130,11 +132,18 @@ def _number(value: str, least: int = 1) -> int | None:
     return int(value) if value.isdecimal() and int(value) >= least else None
 
 
+def _modules(row: Mapping[str, str]) -> str:
+    """Modules as the application's command reads them: with commas, and without in the file, whose columns commas part."""
+    return ",".join(row.get("modules", "").split())
+
+
 def _moa_problems(line: int, row: Mapping[str, str]) -> Iterator[str]:
     if not CODE.fullmatch(row["code"]):
         yield f"moas.csv line {line}: code {row['code']!r} is no code; use up to 20 capital letters, digits and -"
     if not row["name"]:
         yield f"moas.csv line {line}: {row['code']} has no name; add it"
+    if wrong := [word for word in row.get("modules", "").split() if not MODULE.fullmatch(word)]:
+        yield f"moas.csv line {line}: {', '.join(wrong)} of {row['code']} is no name of a module; use small letters, digits, _, -"
     if row["type"] not in TYPES:
         yield f"moas.csv line {line}: type {row['type']!r} of {row['code']} is unknown; use {', '.join(TYPES)}"
     for name in ("wave", "users"):
@@ -236,7 +245,7 @@ def rollout_plan(moas: str, calendar: str = "", hosts: int | str = 0, users_per_
     problems += _repeated("moas.csv: name", [row["name"] for _, row in rows if row["name"]], "leave one")
     _refuse(WHO, problems)
 
-    planned = [Moa(row["code"], row["name"], row["type"], int(row["wave"]), int(row["users"])) for _, row in rows]
+    planned = [Moa(row["code"], row["name"], row["type"], int(row["wave"]), int(row["users"]), _modules(row)) for _, row in rows]
     planned.sort(key=lambda moa: moa.wave)
     numbers = sorted({moa.wave for moa in planned})
     days = _rows(f"{WHO}: waves.csv", calendar, WAVE_COLUMNS) if calendar.strip() else []

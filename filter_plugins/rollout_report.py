@@ -75,8 +75,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description: >-
-    wave, state, verdict, start, end, coordinator, zone, written, figures, moas, timeline, gates, soak, progress, accounts, charts, onboard, users,
-    planned, closing.
+    wave, state, verdict, when, watched, checks, open, next, start, end, coordinator, zone, written, figures, moas, timeline, gates, soak,
+    progress, accounts, charts, onboard, users, planned, closing.
   type: dict
 """
 
@@ -99,6 +99,16 @@ VERDICTS = {
     "started": "The wave is under way.",
     "not started": "The wave has not started.",
 }
+# What a state means to people who do not run the platform.
+STATES = {
+    "planned": "not yet on board",
+    "onboarded": "accounts made, not proven yet",
+    "proven": "on board",
+    "failed": "not on board",
+    "suspended": "shut out, data kept",
+    "suspension failed": "could not be shut out",
+}
+PROVEN = "Signs in, sees its own data, is refused another's."
 # Charts of the time under watch: gate, unit.
 CHARTS = (("p95_seconds", "s"), ("errors_percent", "%"), ("connections_percent", "%"), ("cpu_percent", "%"))
 
@@ -151,7 +161,7 @@ def _charts(samples: Sequence[Mapping[str, Any]], limits: Mapping[str, Any], ask
         values = [(float(sample.get("second", 0)) / 60, sample.get(name)) for sample in samples]
         if name in limits and any(value is not None for _, value in values):
             title = asked.get(name, name).rpartition(" (")[0] or asked.get(name, name)
-            drawn.append({"title": title[:1].upper() + title[1:], "svg": charts.line(title, values, float(limits[name]), unit)})
+            drawn.append({"title": title[:1].upper() + title[1:], "svg": charts.line(title, values, float(limits[name]), unit, charts.NARROW)})
     return drawn
 
 
@@ -162,8 +172,40 @@ def _rows(plan: Mapping[str, Any], wave: int, state: Mapping[str, Any], status: 
             live, known = status.get(moa["code"], {}), state["moas"].get(moa["code"], {})
             found = {"state": known.get("state", "planned"), "detail": known.get("detail", "")}
             counted = {"planned": moa["users"], "users": live.get("users", 0), "logged_in": live.get("users_logged_in", 0)}
-            rows.append({"code": moa["code"], "name": moa["name"], **counted, **found})
+            words = STATES.get(str(found["state"]), found["state"])
+            finding = PROVEN if found["state"] == "proven" and "own record" in str(found["detail"]) else found["detail"]
+            rows.append({"code": moa["code"], "name": moa["name"], **counted, **found, "words": words, "finding": finding})
     return rows
+
+
+def _span(mine: Sequence[Mapping[str, Any]], zone: str) -> str:
+    """When the last run of the wave was, and how long it took."""
+    begins = [number for number, line in enumerate(mine) if line.get("kind") == "wave" and line.get("state") == "started"]
+    run = mine[begins[-1] :] if begins else mine
+    if not run:
+        return ""
+    first, last = (datetime.datetime.fromisoformat(str(line["at"]).replace("Z", "+00:00")) for line in (run[0], run[-1]))
+    minutes = max(1, round((last - first).total_seconds() / 60))
+    return f"{local(str(run[0]['at']), zone)[:16]} to {local(str(run[-1]['at']), zone)[11:16]}, {minutes} minute{'s' if minutes > 1 else ''}"
+
+
+def _checks(gates: Sequence[Mapping[str, Any]]) -> str:
+    """The gates in one sentence."""
+    if not gates:
+        return ""
+    out = [str(row["asked"]) for row in gates if row.get("skipped")]
+    passed = sum(bool(row.get("ok")) and not row.get("skipped") for row in gates)
+    return f"{passed} of {len(gates)} checks passed before the wave" + (f"; left out on purpose: {', '.join(out)}." if out else ".")
+
+
+def _next(plan: Mapping[str, Any], state: Mapping[str, Any], wave: int) -> str:
+    """What comes after this wave."""
+    entry = next((each for each in plan["waves"] if each["wave"] > wave and wave_standing(plan, each["wave"], state) != "complete"), None)
+    if entry is None:
+        return "No wave is left to start."
+    when = f", planned from {entry['start']}" if entry["start"] else ""
+    who = f", coordinator {entry['coordinator']}" if entry["coordinator"] else ""
+    return f"Wave {entry['wave']} with {len(entry['moas'])} organisations and {entry['users']} users{when}{who}."
 
 
 def rollout_report(
@@ -186,19 +228,25 @@ def rollout_report(
     blocks = [
         (f"wave {each['wave']}", sum(code in proven for code in each["moas"]), len(each["moas"]), each["wave"] == number) for each in plan["waves"]
     ]
+    failed = [float(sample["errors_percent"]) for sample in samples if sample.get("errors_percent") is not None]
     watched = f"{max(float(sample.get('second', 0)) / 60 for sample in samples):g} min" if samples else "none"
     standing = wave_standing(plan, number, state)
     timeline = timeline_of(lines, number, zone)
     return {
         **{name: entry[name] for name in ("wave", "start", "end", "coordinator")},
         "state": standing,
+        "watched": watched,
+        "when": _span([line for line in lines if line.get("wave") == number], zone),
+        "checks": _checks(gates),
+        "next": _next(plan, state, number),
+        "open": [{"code": row["code"], "name": row["name"], "why": row["finding"] or row["words"]} for row in rows if row["state"] != "proven"],
         "verdict": VERDICTS.get(standing, ""),
         "zone": zone,
         "written": timeline[-1]["at"] if timeline else "",
         "figures": [
             {"value": f"{onboard} of {len(rows)}", "words": "organisations on board and proven"},
             {"value": f"{users} of {entry['users']}", "words": "user accounts"},
-            {"value": watched, "words": "under watch after the last organisation"},
+            {"value": f"{max(failed):.2g} %" if failed else "no data", "words": "of requests failed at worst, under watch"},
             {"value": f"{len(proven)} of {len(plan['moas'])}", "words": "organisations of the whole rollout"},
         ],
         "moas": rows,

@@ -11,7 +11,8 @@ short_description: Where every MOA and every wave stands, summed up from the rec
 description:
   - Takes the lines of the record (module C(rollout_record)), oldest first. The last line about a MOA or a wave counts.
   - In the same file, C(rollout_agreed) takes the copies that several hosts returned and gives the lines they agree on; C(rollout_news) leaves of
-    the wanted entries those that say something new; C(rollout_metrics) writes the state for Prometheus; C(rollout_table) writes it for people.
+    the wanted entries those that say something new; C(rollout_metrics) writes the state for Prometheus; C(rollout_table) writes it for people;
+    C(rollout_events) and C(rollout_result) say the same for the record of all changes.
 options:
   _input:
     description: Lines of the record.
@@ -91,6 +92,26 @@ def rollout_news(entries: Iterable[Mapping[str, Any]], lines: Sequence[Mapping[s
         if known is None or any(known.get(name) != entry.get(name) for name in SAYS if name in entry):
             fresh.append({**entry, "at": at, "who": who})
     return fresh
+
+
+def rollout_events(news: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The same entries as lines of the fleet's record (role change), where they stand beside releases and restores."""
+    events = []
+    for entry in news:
+        said = {name: entry[name] for name in ("moa", "wave", "users", "name", "lsn") if name in entry}
+        about = entry["moa"] if entry["kind"] == "moa" else f"wave {entry['wave']}" if entry["kind"] == "wave" else entry["name"]
+        detail = str(entry.get("detail") or "")
+        text = f"{about}: {detail}" if detail else str(about)
+        events.append({**said, "phase": str(entry.get("state") or entry["kind"]).replace(" ", "_"), "text": text})
+    return events
+
+
+def rollout_result(lines: Iterable[Mapping[str, Any]], wave: Any, gates: Iterable[Mapping[str, Any]] = ()) -> str:
+    """How a run that failed ended, in the words of the fleet's record."""
+    if any(not gate["ok"] for gate in gates):
+        return "failed"
+    now = str(rollout_state(lines)["waves"].get(str(wave), {}).get("state", ""))
+    return {"incomplete": "incomplete", "taken back": "taken_back"}.get(now, "failed")
 
 
 def wave_state(plan: Mapping[str, Any], wave: Any, state: Mapping[str, Any]) -> str:
@@ -211,6 +232,8 @@ class FilterModule:
             "rollout_state": rollout_state,
             "rollout_agreed": rollout_agreed,
             "rollout_news": rollout_news,
+            "rollout_events": rollout_events,
+            "rollout_result": rollout_result,
             "rollout_wave_entry": rollout_wave_entry,
             "rollout_metrics": rollout_metrics,
             "rollout_touched_waves": rollout_touched_waves,

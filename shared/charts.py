@@ -9,11 +9,14 @@ from html import escape
 WIDTH, LEFT, RIGHT = 720, 92, 96
 ROW, BAR = 26, 15
 HEIGHT, TOP, BOTTOM = 190, 14, 30
+# Two charts beside each other.
+NARROW, NARROW_LEFT, NARROW_RIGHT = 400, 60, 52
+DOTS = 20
 
 
-def _svg(height: float, title: str, words: str, parts: Sequence[str]) -> str:
+def _svg(height: float, title: str, words: str, parts: Sequence[str], width: int = WIDTH) -> str:
     name = "c" + format(abs(hash_of(title)), "x")
-    head = f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-labelledby="{name}t {name}d" xmlns="http://www.w3.org/2000/svg">'
+    head = f'<svg viewBox="0 0 {width} {height:.0f}" role="img" aria-labelledby="{name}t {name}d" xmlns="http://www.w3.org/2000/svg">'
     return f'{head}<title id="{name}t">{escape(title)}</title><desc id="{name}d">{escape(words)}</desc>{"".join(parts)}</svg>'
 
 
@@ -67,23 +70,24 @@ def progress(title: str, blocks: Sequence[tuple[str, int, int, bool]]) -> str:
     return _svg(50, title, "; ".join(f"{name}: {done} of {members}" for name, done, members, _ in blocks), parts)
 
 
-def line(title: str, values: Sequence[tuple[float, float | None]], limit: float, unit: str) -> str:
+def line(title: str, values: Sequence[tuple[float, float | None]], limit: float, unit: str, width: int = WIDTH) -> str:
     """Values over minutes under their limit; a moment without a value is a gap."""
+    left, right = (LEFT, RIGHT) if width >= WIDTH else (NARROW_LEFT, NARROW_RIGHT)
     known = [value for _, value in values if value is not None]
     marks = steps(max([limit * 1.15, *known, 1e-6]))
     last = max([minute for minute, _ in values] or [1.0])
     first = min(0.0, *(minute for minute, _ in values)) if values else 0.0
-    room, tall = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    room, tall = width - left - right, HEIGHT - TOP - BOTTOM
 
     def at(minute: float) -> float:
-        return LEFT + room * (minute - first) / max(last - first, 1e-9)
+        return left + room * (minute - first) / max(last - first, 1e-9)
 
     def level(value: float) -> float:
         return TOP + tall - tall * value / marks[-1]
 
     parts = [
-        f'<line class="grid" x1="{LEFT}" x2="{LEFT + room}" y1="{level(mark):.1f}" y2="{level(mark):.1f}"/>'
-        f'<text class="name" x="{LEFT - 10}" y="{level(mark) + 4:.1f}" text-anchor="end">{mark:g} {escape(unit)}</text>'
+        f'<line class="grid" x1="{left}" x2="{left + room}" y1="{level(mark):.1f}" y2="{level(mark):.1f}"/>'
+        f'<text class="name" x="{left - 8}" y="{level(mark) + 4:.1f}" text-anchor="end">{mark:g} {escape(unit)}</text>'
         for mark in marks
     ]
     path, pen = "", "M"
@@ -93,12 +97,18 @@ def line(title: str, values: Sequence[tuple[float, float | None]], limit: float,
             continue
         path += f"{pen}{at(minute):.1f} {level(value):.1f} "
         pen = "L"
-        parts.append(f'<circle class="dot" cx="{at(minute):.1f}" cy="{level(value):.1f}" r="3"/>')
+        # Many dots would hide the line.
+        if len(values) <= DOTS:
+            parts.append(f'<circle class="dot" cx="{at(minute):.1f}" cy="{level(value):.1f}" r="3"/>')
     parts.append(f'<path class="curve" d="{path.strip() or "M0 0"}"/>')
-    parts.append(f'<line class="limit" x1="{LEFT}" x2="{LEFT + room}" y1="{level(limit):.1f}" y2="{level(limit):.1f}"/>')
-    parts.append(f'<text class="limit" x="{LEFT + room + 8}" y="{level(limit) + 4:.1f}">limit {limit:g} {escape(unit)}</text>')
+    parts.append(f'<line class="limit" x1="{left}" x2="{left + room}" y1="{level(limit):.1f}" y2="{level(limit):.1f}"/>')
+    parts.append(
+        f'<text class="limit" x="{left + room + 8}" y="{level(limit) + 4:.1f}">{"limit " if width >= WIDTH else ""}{limit:g} {escape(unit)}</text>'
+    )
     parts += [
-        f'<text class="name" x="{at(mark):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{mark:g} min</text>' for mark in steps(last, 5) if mark <= last
+        f'<text class="name" x="{at(mark):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{mark:g} min</text>'
+        for mark in steps(last, 5 if width >= WIDTH else 3)
+        if mark <= last
     ]
     words = f"between {min(known):.3g} and {max(known):.3g} {unit}, limit {limit:g} {unit}" if known else "nothing was measured"
-    return _svg(HEIGHT, title, words, parts)
+    return _svg(HEIGHT, title, words, parts, width)

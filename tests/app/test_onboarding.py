@@ -161,6 +161,31 @@ def test_a_mail_that_was_refused_is_sent_by_the_next_run(command: Any, user_list
     assert len(mail.outbox) == 1
 
 
+def test_two_runs_at_once_send_each_mail_once(command: Any, user_list: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a controller was killed: its command still sends when the wave is resumed."""
+    from django.core import mail
+
+    from onboarding import services
+
+    users = user_list(AIDA, BEN)
+    onboard(command, users, "--mail")
+    services.User.objects.update(welcome_mail=services.Mail.NONE)
+    mail.outbox.clear()
+    make: Any = services.one_time_password
+    runs: list[Any] = [{}]
+
+    def while_another_run_sends() -> str:
+        if runs == [{}]:
+            runs.clear()
+            runs.append(onboard(command, users, "--mail"))
+        return make()
+
+    monkeypatch.setattr(services, "one_time_password", while_another_run_sends)
+    assert onboard(command, users, "--mail")["mails"]["sent"] == 0
+    assert runs[0]["mails"]["sent"] == 2
+    assert sorted(message.to[0] for message in mail.outbox) == ["aida@example.org", "ben@example.org"]
+
+
 def test_a_mail_lost_in_the_middle_is_reported_and_not_repeated(command: Any, user_list: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from django.core import mail
     from django.core.mail import EmailMessage

@@ -21,14 +21,19 @@ SETTINGS: dict[str, Any] = {
     "postgres_port": 5432,
     "socket": "/run/postgresql",
     "global": {"start-fast": "y", "archive-async": "n"},
+    "offsite": {},
     "repository": {"path": "/srv/pgbackrest", "cipher-type": "aes-256-cbc"},
 }
 
 
 def options(address: str, members: list[dict[str, str]] | None = None, repositories: list[dict[str, str]] | None = None) -> Callable[[], Any]:
-    return lambda: pgbackrest_options(
-        DATABASES if members is None else members, KEEPERS[:1] if repositories is None else repositories, address, SETTINGS
-    )
+    """What a host of the fleet, with one repository unless others are given, is told."""
+
+    def told() -> dict[str, Any]:
+        found = pgbackrest_options(DATABASES if members is None else members, repositories or KEEPERS[:1], address, SETTINGS)
+        return {name: found[name] for name in ("global", "stanza", "here", "peers")}
+
+    return told
 
 
 def many(count: int) -> list[dict[str, str]]:
@@ -76,13 +81,11 @@ CASES: dict[str, Callable[[], Any]] = {
     "pgbackrest_database": options("192.0.2.42"),
     "pgbackrest_database_two_repositories": options("192.0.2.41", repositories=KEEPERS),
     "pgbackrest_repository": options("192.0.2.71"),
-    "pgbackrest_second_repository": options("192.0.2.72", repositories=KEEPERS),
     "pgbackrest_both": options("192.0.2.42", repositories=[DATABASES[1]]),
-    "pgbackrest_both_of_two": options("192.0.2.42", repositories=[KEEPERS[0], DATABASES[1]]),
     "pgbackrest_alone": options("192.0.2.41", DATABASES[:1], DATABASES[:1]),
     "pgbackrest_database_beside_both": options("192.0.2.43", repositories=[DATABASES[0]]),
     "pgbackrest_no_database": options("192.0.2.71", members=[]),
-    "pgbackrest_no_repository": options("192.0.2.41", repositories=[]),
+    "pgbackrest_no_repository": lambda: pgbackrest_options(DATABASES, [], "192.0.2.41", SETTINGS),
     "pgbackrest_too_many": options("192.0.2.41", members=many(257)),
     "pgbackrest_too_many_repositories": options("192.0.2.41", repositories=many(257)),
     "pgbackrest_stranger": options("192.0.2.99"),

@@ -163,3 +163,12 @@ def test_the_dates_of_production_are_examples_until_somebody_agrees_to_them() ->
     plan = rollout_plan((place / "moas.csv").read_text(), (place / "waves.csv").read_text(), hosts=4)
     assert (len(plan["moas"]), len(plan["waves"]), plan["users"]) == (44, 9, 1025)
     assert plan["example"] == ("example dates" in (place / "waves.csv").read_text().lower())
+
+
+def test_modules_are_optional_and_checked() -> None:
+    head, *rows = PLAN.splitlines()
+    text = "\n".join([head + ",modules", rows[0] + ",budget planning", *(row + "," for row in rows[1:])])
+    assert [moa["modules"] for moa in rollout_plan(text)["moas"]][:2] == ["budget,planning", ""]
+    assert {moa["modules"] for moa in rollout_plan(PLAN)["moas"]} == {""}
+    with pytest.raises(PlanError, match="line 2: Budget of AAA is no name of a module"):
+        rollout_plan(text.replace("budget planning", "Budget"))

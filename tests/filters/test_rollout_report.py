@@ -41,6 +41,18 @@ def test_what_it_says() -> None:
     assert report["closing"].startswith("2 of 3 organisations")
 
 
+def test_what_people_who_were_not_there_want_to_know() -> None:
+    gates = [{"asked": "ready hosts", "ok": True, "skipped": False}, {"asked": "backup (h)", "ok": True, "skipped": True}]
+    later = [*LINES, {"kind": "wave", "wave": 1, "state": "incomplete", "at": "2027-01-04T08:31:10Z", "who": "amina"}]
+    report = rollout_report(later, rollout_plan(PLAN, CALENDAR), 1, gates=gates, samples=[{"second": 60, "errors_percent": 0.25}], zone="Asia/Manila")
+    assert report["when"] == "2027-01-04 16:00 to 16:31, 31 minutes"
+    assert report["open"] == [{"code": "BBB", "name": "Second", "why": "no space left"}]
+    assert report["checks"] == "1 of 2 checks passed before the wave; left out on purpose: backup (h)."
+    assert report["next"].startswith("Wave 2 with 1 organisations and 30 users, planned from 2027-01-18")
+    assert report["figures"][2] == {"value": "0.25 %", "words": "of requests failed at worst, under watch"}
+    assert [row["words"] for row in report["moas"]] == ["on board", "not on board"]
+
+
 def test_a_wave_is_complete_only_when_the_record_says_that_its_soak_ended_well() -> None:
     proven = [{**line, "state": "proven"} if line.get("moa") == "BBB" else line for line in LINES]
     assert rollout_report(proven, rollout_plan(PLAN), 1)["state"] == "started"
@@ -54,7 +66,8 @@ def test_charts_and_worst_values_come_from_what_was_measured() -> None:
     assert [chart["title"] for chart in report["charts"]] == ["Answer time"]
     assert report["charts"][0]["svg"].count("<circle") == 2
     assert report["soak"] == [{"gate": "p95_seconds", "asked": "answer time (s)", "worst": "0.4, 1 looks without data", "limit": 3.0, "ok": False}]
-    assert report["figures"][2]["value"] == "1.5 min"
+    assert report["watched"] == "1.5 min"
+    assert report["figures"][2]["value"] == "no data"
 
 
 @pytest.mark.parametrize(
@@ -91,4 +104,4 @@ def test_a_limit_that_is_met_exactly_is_crossed() -> None:
 def test_without_a_watch_there_is_nothing_to_show() -> None:
     report = rollout_report([], rollout_plan(PLAN), 1, limits={"p95_seconds": 3}, asked={"p95_seconds": "answer time (s)", "other": "not limited"})
     assert (report["soak"], report["charts"], report["timeline"], report["written"]) == ([], [], [], "")
-    assert report["figures"][2]["value"] == "none"
+    assert report["watched"] == "none"

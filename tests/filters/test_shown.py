@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import shown_backup
 import shown_change
+import shown_rollout
 
 import rollout_commands as commands
 import rollout_gates as gates
@@ -286,7 +287,12 @@ CASES: dict[str, Callable[[], Any]] = {
         measured(lines=[]), {"waves": [{"wave": number, "moas": []} for number in (1, 2, 3)]}, 4
     ),
     "gates_no_calendar": lambda: gates.calendar(measured(), plans.rollout_plan("code,name,type,wave,users\nA,B,office,1,2\n"), 1),
-    "gates_capacity": lambda: [gates.capacity({**PLAN, "carries": carries}, 2) for carries in (0, 59, 60, 61)],
+    "gates_capacity": lambda: [gates.capacity({}, {**PLAN, "carries": carries}, 2) for carries in (0, 59, 60, 61)],
+    "gates_capacity_of_lists": lambda: [
+        gates.capacity({"listed": {"CCC": listed}, "status": {"AAA": {"users": on_board}}}, {**PLAN, "carries": 65}, 2)
+        for listed, on_board in ((5, 5), (35, 20), (36, 20), (30, 26))
+    ],
+    "gates_events": lambda: gates.rollout_gate_events(gate_rows(skip="earlier_waves", values={}))[:6],
     "gates_checkpoints": lambda: gates.rollout_checkpoints("2.5", "60"),
     "gates_checkpoints_often": lambda: gates.rollout_checkpoints(0.05, 0),
     "gates_soak": lambda: [gates.rollout_soak(PLAN, wave, "5") for wave in (1, "2", 3, 9)],
@@ -301,9 +307,11 @@ CASES: dict[str, Callable[[], Any]] = {
     "state_metrics": lambda: states.rollout_metrics([*LINES, moa('Q"\\\n', "proven")], PLAN).splitlines(),
     "state_metrics_of_gates": lambda: states.rollout_metrics([], PLAN, gate_rows(skip="earlier_waves", values={})).splitlines()[-11:],
     "state_wave_entries": lambda: [states.rollout_wave_entry(LINES, PLAN, wave, ended=ended) for wave in (1, "2", 3) for ended in (True, False)],
-    "state_wave_entries_of_many": lambda: [
-        states.rollout_wave_entry([moa("AAA", "failed"), moa("BBB", "onboarded")], PLAN, 1),
-        states.rollout_wave_entry([moa("AAA", "proven"), moa("BBB", "proven")], PLAN, 1, held=["lag_seconds", "p95_seconds"]),
+    "state_events": lambda: states.rollout_events(LINES),
+    "state_results": lambda: [
+        states.rollout_result([*LINES, {"kind": "wave", "wave": 7, "state": state}], "7", [{"ok": open_}])
+        for state in ("started", "incomplete", "taken back", "complete")
+        for open_ in (True, False)
     ],
     "state_touched": lambda: states.rollout_touched_waves(MOAS, LINES, PLAN),
     "state_news": lambda: states.rollout_news(
@@ -324,7 +332,6 @@ CASES: dict[str, Callable[[], Any]] = {
     "report_of_groups": lambda: rollout_report(
         [
             {"kind": "wave", "wave": 1, "state": "strange", "detail": "why not", **SIGNED},
-            {"kind": "wave", "wave": 1, "state": "complete", "detail": "never shown", **SIGNED},
             {"kind": "restore_point", "wave": 1, "name": "one", **SIGNED},
             {"kind": "restore_point", "wave": 1, "name": "two", **SIGNED},
             moa("AAA", "proven", detail="sees 7"),
@@ -338,19 +345,6 @@ CASES: dict[str, Callable[[], Any]] = {
         samples=[{"p95_seconds": 1, "cpu_percent": 20}],
         limits={"p95_seconds": 3, "cpu_percent": 80},
         asked={"p95_seconds": "answers (p95) (s)"},
-    ),
-    "report_shares_lines": lambda: rollout_report(
-        [
-            {key: value for key, value in moa("AAA", "suspended").items() if key != "detail"},
-            moa("BBB", "suspended"),
-            {key: value for key, value in moa("AAA", "failed").items() if key not in ("at", "who")} | {"at": SIGNED["at"]},
-            moa("BBB", "failed", who="", name=""),
-        ],
-        PLAN,
-        1,
-        samples=[{"p95_seconds": 1}],
-        limits={"p95_seconds": 3},
-        asked={"p95_seconds": "answers"},
     ),
     "report_of_nothing": lambda: rollout_report([], PLAN, 3),
     "report_of_gaps": lambda: rollout_report(
@@ -367,8 +361,6 @@ CASES: dict[str, Callable[[], Any]] = {
         {"types": {"special": "other"}, "proof_user": "p-{lower}-{code}", "extra": "x"},
     ),
     "commands_plain": lambda: commands.rollout_command(["status", "{wave}"], {"wave": 3}),
-    "commands_without_an_account": lambda: commands.rollout_command(["onboard", "{proof_user}"], {"code": "AAA", "wave": 3}),
-    "commands_preview_without_state": lambda: commands.rollout_preview(MOAS[:1], {"AAA": {"users": 3}}, {}),
     "commands_unknown_word": lambda: commands.rollout_command(["onboard", "{kode}"], MOAS[0]),
     "commands_position": lambda: commands.rollout_command(["onboard", "{}"], {"wave": 3}),
     "commands_outcomes": lambda: commands.rollout_outcomes(
@@ -480,6 +472,7 @@ CASES: dict[str, Callable[[], Any]] = {
     **{f"postgres_error_{number}": wrong for number, wrong in enumerate(HOST_ERRORS, 1)},
     **shown_backup.CASES,
     **shown_change.CASES,
+    **shown_rollout.CASES,
 }
 
 

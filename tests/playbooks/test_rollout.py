@@ -37,10 +37,10 @@ ADDRESSES = {"lb1": 11, "web1": 21, "web2": 22, "db1": 41, "mon1": 61, "backup1"
 PORTS = {"db1": 8008, "lb1": stand_in.BALANCER, "web1": 8000, "web2": 8000, "mon1": 9090}
 GROUPS = {"lb": ["lb1"], "app": ["web1", "web2"], "postgres": ["db1"], "monitoring": ["mon1"], "backup": ["backup1"]}
 ENVIRONMENT = os.environ | {"ANSIBLE_NOCOLOR": "1", "PATH": f"{PROJECT}/.venv/bin:{os.environ['PATH']}"}
-PLAN = """code,name,type,wave,users
-AAA,"First, of all",ministry,1,2
-BBB,Second,commission,1,1
-CCC,Third,office,2,1
+PLAN = """code,name,type,wave,users,modules
+AAA,"First, of all",ministry,1,2,budget planning
+BBB,Second,commission,1,1,
+CCC,Third,office,2,1,
 """
 SEAL = "a password of the vault"
 USERS = """organisation_code,full_name,email,username,role
@@ -112,6 +112,7 @@ class Platform:
             "rollout_balancer_port": stand_in.BALANCER, "rollout_pki_directory": place, "rollout_proof_ca": f"{place}/ca.crt",
             "rollout_manage": f"{place}/manage",
             "rollout_state_directory": f"{place}/web1", "rollout_record_directory": place + "/{{ (item | default({'name': ''})).name }}",
+            "change_directory": place + "/{{ (item | default({'name': ''})).name }}",
             "rollout_user": subprocess.getoutput("id -gn"),
             "rollout_metrics_directory": place, "rollout_delivery": "vault", "rollout_seal_id": "test", "rollout_seal_secret": SEAL,
             "rollout_workers": [{"workers": 2, "threads": 2}], "__rollout_scratch": f"{place}/scratch",
@@ -178,6 +179,7 @@ def test_a_wave_comes_on_board_and_a_second_run_changes_nothing(platform: Platfo
     text = platform.run("rollout_wave", wave=1)
     assert states(platform) == {"AAA": "onboarded", "BBB": "onboarded"}
     assert "not another's (404)" in text
+    assert {code: moa["modules"] for code, moa in platform.state()["moas"].items()} == {"AAA": "budget,planning", "BBB": ""}
     kinds = [(line["kind"], line.get("moa", line.get("wave")), line.get("state")) for line in platform.record()]
     assert kinds == [
         ("wave", 1, "started"), ("restore_point", 1, None), ("moa", "AAA", "onboarded"), ("moa", "BBB", "onboarded"),
@@ -363,6 +365,80 @@ def test_a_damaged_record_stops_everything(platform: Platform) -> None:
     path.unlink()
     platform.run("rollout_wave", wave=2)
     assert platform.record("mon1") == platform.record("backup1")
+
+
+def changes(platform: Platform, host: str = "db1") -> list[dict[str, Any]]:
+    """The record of all changes, in which waves stand beside releases."""
+    return platform.record(host)
+
+
+def held(platform: Platform, **holder: Any) -> Path:
+    """The lock of the fleet as another change holds it."""
+    lock = platform.place / "db1" / "lock.json"
+    lock.parent.mkdir(exist_ok=True)
+    known = {"id": "20270104T080000Z-4f1c", "term": 7, "who": "omar", "controller": "desk", "at": "2027-01-04T08:00:00Z", "reason": "monthly"}
+    lock.write_text(json.dumps({**known, **holder}))
+    return lock
+
+
+def test_a_wave_is_written_down_beside_releases_and_gives_the_lock_back(platform: Platform) -> None:
+    platform.run("rollout_wave", wave=1, reason="agreed on Monday")
+    found = [(line["kind"], line["subject"], line["phase"], line.get("moa") or line.get("gate")) for line in changes(platform)]
+    assert found[0] == ("wave", "1", "started", None)
+    assert ("wave", "1", "gates", "backup_hours") in found
+    assert ("wave", "1", "proven", "BBB") in found
+    assert (changes(platform)[-1]["result"], changes(platform)[-1]["text"]) == ("done", "2 organisations are on board: AAA, BBB")
+    assert changes(platform)[0]["reason"] == "agreed on Monday"
+    platform.run("rollback_wave", wave=1)
+    assert (changes(platform)[-1]["kind"], changes(platform)[-1]["result"]) == ("wave_back", "done")
+    assert not (platform.place / "db1" / "lock.json").exists()
+
+
+def test_a_wave_that_is_stopped_or_incomplete_gives_the_lock_back_and_says_why(platform: Platform) -> None:
+    platform.set(ready=503)
+    platform.run("rollout_wave", good=False, wave=1)
+    assert (changes(platform)[-1]["result"], changes(platform)[-1]["text"][:34]) == ("failed", "wave 1 does not start: ready (see ")
+    assert [line["gate"] for line in changes(platform) if line.get("passed") is False] == ["ready"]
+    platform.set(ready=200, fail=["AAA"])
+    platform.run("rollout_wave", good=False, wave=1)
+    assert (changes(platform)[-1]["result"], changes(platform)[-1]["text"]) == ("incomplete", "wave 1 is incomplete: AAA (see above).")
+    assert not (platform.place / "db1" / "lock.json").exists()
+
+
+def test_a_wave_and_a_release_exclude_each_other(platform: Platform) -> None:
+    held(platform, kind="deploy", subject="1.2.0")
+    text = " ".join(platform.run("rollout_wave", good=False, wave=1).split())
+    assert "wave 1 does not start, nothing was changed: under way is deploy 1.2.0, started by omar from desk" in text
+    assert platform.state()["moas"] == {}
+    assert platform.record() == []
+
+
+def test_a_cut_off_wave_is_taken_up_by_resume_only(platform: Platform) -> None:
+    lock = held(platform, kind="wave", subject="1")
+    assert "-e resume=true takes it up" in " ".join(platform.run("rollout_wave", good=False, wave=1).split())
+    platform.run("rollout_wave", wave=1, resume=True)
+    assert changes(platform)[0]["phase"] == "resumed"
+    assert not lock.exists()
+
+
+def test_the_way_back_does_not_wait_for_the_lock_but_for_the_record(platform: Platform) -> None:
+    platform.run("rollout_wave", wave=1)
+    lock = held(platform, kind="deploy", subject="1.2.0")
+    text = " ".join(platform.run("rollback_wave", good=False, wave=1).split())
+    assert set(states(platform).values()) == {"suspended"}
+    assert "access of AAA, BBB was ended, but that is proven and written down nowhere yet" in text
+    assert "nothing was changed" not in text.rpartition("access of AAA")[2]
+    assert platform.record()[-1]["state"] == "complete"
+    lock.unlink()
+    platform.run("rollback_wave", wave=1)
+    assert platform.record()[-1]["state"] == "taken back"
+
+
+def test_a_list_with_more_users_than_the_fleet_carries_closes_a_gate(platform: Platform) -> None:
+    rows = "".join(f"AAA,A {n},a{n}@a.example,aaa-{n},staff\n" for n in range(9))
+    (platform.place / "inventory" / "users" / "1.csv").write_text(USERS + rows.replace("aaa-1,", "aaa-11,").replace("aaa-2,", "aaa-12,"))
+    text = platform.run("rollout_wave", good=False, wave=1, rollout_users_per_host=4)
+    assert "wave 1 does not start: capacity (see" in " ".join(text.split())
 
 
 @pytest.fixture

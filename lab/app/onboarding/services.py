@@ -177,7 +177,10 @@ def send_welcome_mails(organisation: Organisation, again: bool = False) -> MailR
         password = one_time_password()
         user.set_password(password)
         user.welcome_mail = Mail.SENDING
-        user.save(update_fields=["password", "welcome_mail"])
+        # Another run may be sending at this moment (its controller was killed, it was not): whoever marks an account first sends its mail.
+        mine = organisation.users.filter(pk=user.pk, welcome_mail__in=waiting)
+        if not mine.update(password=user.password, welcome_mail=Mail.SENDING):
+            continue
         if _send(user, password, connection):
             user.welcome_mail = Mail.SENT
             result.sent += 1

@@ -305,6 +305,47 @@ def test_one_switch_closes_the_platform() -> None:
     assert ask("/").status == 200
 
 
+def test_who_is_on_the_list_passes_and_the_page_outlives_a_run() -> None:
+    """The list is in the configuration; here it is put in for the client's own address, as nginx_maintenance_allow does."""
+    configuration = on("lb1", "cat", "/etc/nginx/nginx.conf")
+    assert "geo $passes {\n        default 0;\n" in configuration
+    own = socket.create_connection((ADDRESS, 80)).getsockname()[0]
+    on("lb1", "sed", "-i", f"/geo $passes {{/a {own} 1;", "/etc/nginx/nginx.conf")
+    on("lb1", "touch", "/etc/nginx/obcms/maintenance.on")
+    on("lb1", "systemctl", "reload", "nginx")
+    try:
+        end = time.monotonic() + 10
+        while ask("/").status == 503 and time.monotonic() < end:
+            time.sleep(0.2)
+        assert ask("/").status == 200
+        assert on("lb1", "sh", "-c", f"curl -sko /dev/null -w '%{{http_code}}' --resolve {DOMAIN}:443:127.0.0.1 https://{DOMAIN}/") == "503"
+    finally:
+        on("lb1", "rm", "/etc/nginx/obcms/maintenance.on")
+        on("lb1", "sed", "-i", f"/^{own} 1;$/d", "/etc/nginx/nginx.conf")
+        on("lb1", "systemctl", "reload", "nginx")
+    assert on("lb1", "cat", "/etc/nginx/nginx.conf") == configuration
+
+
+def test_a_balancer_that_leaves_cuts_no_stream_and_puts_off_new_ones() -> None:
+    tls = open_tls()
+    tls.sendall(f"GET /events/stream/ HTTP/1.1\r\nHost: {DOMAIN}\r\nAccept: text/event-stream\r\n\r\n".encode())
+    assert b"data: 0" in tls.recv(4096) + tls.recv(4096)
+    on("lb1", "touch", "/run/obcms.leaving")
+    try:
+        later = ask("/events/stream/", headers={"Accept": "text/event-stream"})
+        assert (later.status, later.headers["content-type"]) == (200, ["text/event-stream"])
+        assert later.body == b": this balancer leaves\nretry: 1000\n\n"
+        assert ask("/").status == 200
+        text = ""
+        while "data: 11" not in text:
+            piece = tls.recv(4096).decode()
+            assert piece
+            text += piece
+    finally:
+        on("lb1", "rm", "/run/obcms.leaving")
+    assert b"data: 0" in ask("/events/stream/", headers={"Accept": "text/event-stream"}).body
+
+
 def test_the_log_tells_where_the_time_went() -> None:
     ask("/logged")
     lines = [json.loads(line) for line in on("lb1", "tail", "-n", "20", "/var/log/nginx/access.log").splitlines()]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import os
+import pty
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from report import PROJECT, on
 
 LAB = PROJECT / "inventories" / "lab"
 RECORD = "/var/lib/obcms/rollout"
+LOCK = "/var/lib/obcms/changes/lock.json"
 KEEPERS = ("backup1", "mon1")
 WAVES = range(1, 10)
 # Organisations, and with them all accounts and what belongs to them; verify.yml makes the account of its smoke test again.
@@ -49,20 +51,28 @@ class Run:
         return sum(int(word.removeprefix("changed=")) for word in recap.split() if word.startswith("changed="))
 
 
-def start(name: str, **extra: Any) -> subprocess.Popen[str]:
+def command(name: str, skip_tags: str, extra: Mapping[str, Any]) -> list[str]:
+    words = ["ansible-playbook", "-i", "inventories/lab", f"playbooks/{name}.yml", "-e", json.dumps(extra)]
+    return words + (["--skip-tags", skip_tags] if skip_tags else [])
+
+
+def environment() -> dict[str, str]:
+    more = {"ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1", "PATH": f"{PROJECT}/.venv/bin:{os.environ['PATH']}"}
+    return dict(os.environ) | more
+
+
+def start(name: str, skip_tags: str = "", **extra: Any) -> subprocess.Popen[str]:
     """A playbook of the lab that is under way, with its output in a pipe and a process group of its own."""
-    command = ["ansible-playbook", "-i", "inventories/lab", f"playbooks/{name}.yml", "-e", json.dumps(extra)]
-    environment = os.environ | {"ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1", "PATH": f"{PROJECT}/.venv/bin:{os.environ['PATH']}"}
     return subprocess.Popen(
-        command, cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
+        command(name, skip_tags, extra), cwd=PROJECT, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
 
 
-def play(name: str, at: dict[str, Callable[[subprocess.Popen[str]], None]] | None = None, **extra: Any) -> Run:
+def play(name: str, at: Mapping[str, Callable[[subprocess.Popen[str]], object]] | None = None, skip_tags: str = "", **extra: Any) -> Run:
     """Run a playbook of the lab; `at` maps a text to what is done when a line first contains it."""
     waiting, begin = dict(at or {}), time.monotonic()
-    process = start(name, **extra)
+    process = start(name, skip_tags, **extra)
     lines = []
     assert process.stdout
     for line in process.stdout:
@@ -70,6 +80,28 @@ def play(name: str, at: dict[str, Callable[[subprocess.Popen[str]], None]] | Non
         for text in [text for text in waiting if text in line]:
             waiting.pop(text)(process)
     return Run(process.wait(), "".join(lines), time.monotonic() - begin)
+
+
+def typed(name: str, question: str, answer: Callable[[str], str], at: Mapping[str, Callable[[], object]], skip_tags: str = "", **extra: Any) -> Run:
+    """Run a playbook on a terminal: each time the question is printed, what `answer` says (given all words so far) is typed."""
+    begin, text, waiting, asked = time.monotonic(), "", dict(at), 0
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(PROJECT)
+        os.execvpe("ansible-playbook", command(name, skip_tags, extra), environment())
+    while True:
+        try:
+            text += os.read(terminal, 65536).decode(errors="replace")
+        except OSError:
+            break
+        words = " ".join(text.split())
+        for key in [key for key in waiting if key in words]:
+            waiting.pop(key)()
+        if words.count(question) > asked:
+            asked = words.count(question)
+            time.sleep(1)
+            os.write(terminal, f"{answer(words)}\r".encode())
+    return Run(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), text, time.monotonic() - begin)
 
 
 def wave(number: int, **extra: Any) -> Run:
@@ -140,20 +172,51 @@ def useless(passwords: dict[str, str]) -> list[str]:
 
 def reset() -> None:
     """As if no wave had ever started: no organisation, no record. For the lab only."""
-    from failover import sql
+    from failover import DATABASE_HOSTS, sql
 
     sql(EMPTY)
     for host in KEEPERS:
         on(host, f"rm -rf {RECORD}/*; rm -f /var/lib/prometheus/node-exporter/obcms_rollout.prom")
+    # What a proof that was broken off left: its wave is gone, and so is its lock.
+    for host in DATABASE_HOSTS:
+        on(host, f'grep -qs \'"kind": "wave\' {LOCK} && rm {LOCK}', check=False)
 
 
-def calendar_elsewhere(first_line: str, **starts: str) -> Path:
-    """A copy of the lab's plan with another calendar: a line put first, starts of waves replaced (w1="2099-01-01")."""
+def merged_plan(groups: Sequence[Sequence[int]]) -> Path:
+    """The plan of the lab with its waves put together into fewer, which are not watched: for proofs of what comes after they are on board."""
     place = Path(tempfile.mkdtemp(prefix="plan-"))
-    (place / "users").symlink_to(LAB / "users")
-    (place / "moas.csv").write_text((LAB / "moas.csv").read_text())
-    rows = list(csv.reader((LAB / "waves.csv").read_text().splitlines()))
-    for row in rows[1:]:
-        row[1] = starts.get(f"w{row[0]}", row[1])
-    (place / "waves.csv").write_text(first_line + "".join(",".join(row) + "\n" for row in rows))
+    (place / "users").mkdir()
+    with (LAB / "moas.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    number_of = {old: number for number, group in enumerate(groups, 1) for old in group}
+    with (place / "moas.csv").open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, rows[0].keys())
+        writer.writeheader()
+        writer.writerows({**row, "wave": number_of[int(row["wave"])]} for row in rows if int(row["wave"]) in number_of)
+    days = [f"{number},{2020 + number}-01-01,14,Lab team <rollout@lab.example>,0\n" for number in range(1, len(groups) + 1)]
+    (place / "waves.csv").write_text("wave,start,days,coordinator,soak_minutes\n" + "".join(days))
+    for number, group in enumerate(groups, 1):
+        lists = [(LAB / "users" / f"{old}.csv").read_text().splitlines(keepends=True) for old in group]
+        (place / "users" / f"{number}.csv").write_text("".join([lists[0][0], *(line for lines in lists for line in lines[1:])]))
+    return place
+
+
+def small_plan(soak_minutes: float = 1, start: str = "2024-01-01", first_line: str = "", listed: int = 3) -> Path:
+    """A plan of two waves: two organisations with three accounts each, of the first as many as `listed`; then one with three hundred planned."""
+    place = Path(tempfile.mkdtemp(prefix="plan-"))
+    (place / "users").mkdir()
+    (place / "moas.csv").write_text(
+        "code,name,type,wave,users\nMOH,Ministry of Health,ministry,1,3\nMOLE,Ministry of Labor and Employment,ministry,1,3\n"
+        "MSSD,Ministry of Social Services and Development,ministry,2,300\n"
+    )
+    days = [(1, start), (2, f"{int(start[:4]) + 1}{start[4:]}")]
+    rows = [f"{number},{day},14,Lab team <rollout@lab.example>,{soak_minutes}\n" for number, day in days]
+    (place / "waves.csv").write_text(first_line + "wave,start,days,coordinator,soak_minutes\n" + "".join(rows))
+    head = "organisation_code,full_name,email,username,role\n"
+    people = [(1, "MOH", listed), (1, "MOLE", 3), (2, "MSSD", 3)]
+    for number in (1, 2):
+        names = [(code, f"{code.lower()}-proof-{n}") for wave_, code, count in people if wave_ == number for n in range(count)]
+        (place / "users" / f"{number}.csv").write_text(
+            head + "".join(f"{code},Proof {name},{name}@lab.example,{name},staff\n" for code, name in names)
+        )
     return place

@@ -1,0 +1,56 @@
+"""Filter ssh_command: how a program on the controller reaches a host as Ansible does."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+DOCUMENTATION = r"""
+name: ssh_command
+short_description: Command line that runs something on a host, from its connection variables
+description:
+  - For the few steps that a program of the controller must drive in milliseconds, which a task for each step cannot.
+  - Root is reached by C(sudo -n), so the connecting user needs sudo without a password, or to be root.
+positional: _input, command
+options:
+  _input: {description: Variables of the host., type: dict, required: true}
+  command: {description: Words to run on it., type: list, elements: str, required: true}
+"""
+
+EXAMPLES = r"""
+- ansible.builtin.debug:
+    msg: "{{ hostvars['db1'] | ssh_command(['cat', '/proc/uptime']) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: Words of the command.
+  type: list
+"""
+
+# Nobody is there to answer a question, and a host that is gone must be noticed soon.
+OPTIONS = ("-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "ServerAliveInterval=2", "-o", "ServerAliveCountMax=3")
+
+
+def ssh_command(variables: Mapping[str, Any], command: list[str]) -> list[str]:
+    """See DOCUMENTATION."""
+
+    def value(name: str) -> str:
+        return str(variables[name]) if name in variables and variables[name] else ""
+
+    user = value("ansible_user")
+    words = ([] if user == "root" else ["sudo", "-n"]) + [str(word) for word in command]
+    if value("ansible_connection") == "local":
+        return words
+    options = [*OPTIONS, *shlex.split(value("ansible_ssh_common_args")), *shlex.split(value("ansible_ssh_extra_args"))]
+    for flag, name in (("-i", "ansible_ssh_private_key_file"), ("-p", "ansible_port"), ("-l", "ansible_user")):
+        options += [flag, value(name)] if value(name) else []
+    return ["ssh", *options, value("ansible_host") or value("inventory_hostname"), shlex.join(words)]
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"ssh_command": ssh_command}

@@ -1,0 +1,50 @@
+"""Filter update_order: in which order hosts are taken out of service for updates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+DOCUMENTATION = r"""
+name: update_order
+short_description: Hosts in the order of their updates, leaders last
+description:
+  - Hosts of one tier follow each other; a host with several services comes with its latest tier.
+  - Within a tier those that lead come last, so that a leader moves once and to a host that is done.
+positional: _input, tiers
+options:
+  _input:
+    description: 'Hosts with C(name), C(services) and C(leads).'
+    type: list
+    elements: dict
+    required: true
+  tiers: {description: 'Services, the first ones first.', type: list, elements: str, required: true}
+"""
+
+EXAMPLES = r"""
+- ansible.builtin.debug:
+    msg: "{{ [{'name': 'db1', 'services': ['postgres'], 'leads': true}] | update_order(['app', 'postgres']) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: Names of the hosts.
+  type: list
+"""
+
+
+def update_order(hosts: Iterable[Mapping[str, Any]], tiers: Sequence[str]) -> list[str]:
+    """See DOCUMENTATION."""
+
+    def place(host: Mapping[str, Any]) -> tuple[int, bool, str]:
+        tier = max((tiers.index(service) for service in host["services"] if service in tiers), default=-1)
+        return tier, bool(host["leads"]), str(host["name"])
+
+    return [str(host["name"]) for host in sorted(hosts, key=place)]
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"update_order": update_order}

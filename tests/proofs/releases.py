@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+"""Whether anybody at the balancer notices deploys and rollbacks of the application."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from typing import Any
+
+from report import Series, on, write
+from rollout.steps import play
+from traffic import Traffic, failed_requests, longest_answer, remove, told
+
+
+def version() -> str:
+    return on("web1", "basename $(readlink -f /opt/obcms/current)")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--times", type=int, default=10, help="deploys, and as many rollbacks (default: 10)")
+    parser.add_argument("--rate", type=float, default=20, help="requests per second at the balancer meanwhile (default: 20)")
+    options = parser.parse_args()
+    before = version()
+    deploys = Series("a deploy of 4 + 2 hosts, waiting times of the batches included", 900)
+    backs = Series("a rollback of 4 + 2 hosts, waiting times of the batches included", 900)
+    wrong = Series("runs that failed, or left another version than wanted", 0, "runs", [0.0])
+    traffic = Traffic(options.rate)
+    try:
+        for number in range(options.times):
+            wanted = f"release-{int(time.time())}"
+            steps: tuple[tuple[Series, str, str, dict[str, Any]], ...] = (
+                (deploys, "deploy", wanted, {"app_version": wanted}),
+                (backs, "rollback", before, {"scope": "release", "app_version": before}),
+            )
+            for series, name, target, extra in steps:
+                run = play(name, reason="proof", **extra)
+                series.values.append(run.seconds)
+                if run.status or version() != target:
+                    wrong.values[0] += 1
+                    wrong.failures.append(f"{name} {number + 1}: " + "\n".join(run.text.splitlines()[-12:]))
+                print(f"{name} {number + 1}: {run.seconds:.0f} s, {len(traffic.errors())} requests failed so far", flush=True)
+    finally:
+        found = traffic.stop()
+    notes = [*told(found), f"Removed afterwards: {json.dumps(remove())}."]
+    return write("releases", __doc__ or "", [wrong, failed_requests(found), longest_answer(found, 3), deploys, backs], notes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
