@@ -33,10 +33,11 @@ options:
       - C(publish) adds the files of O(archive) to O(directory); files of other versions stay.
       - C(prune) removes the oldest releases but O(keep), never the current one and never those in O(spare).
       - C(migrated) notes that the migrations of O(version) have run.
+      - C(judged) notes what was found out about migrations (O(migrations)) before they run.
       - C(record) appends O(entry) to the log of releases.
     type: str
     required: true
-    choices: [survey, unpack, activate, publish, prune, migrated, record]
+    choices: [survey, unpack, activate, publish, prune, migrated, judged, record]
   root:
     description: Directory of the application.
     type: path
@@ -74,6 +75,10 @@ options:
   entry:
     description: What C(record) writes down.
     type: dict
+  migrations:
+    description: For C(judged), name of each migration to why older code would not survive it, empty where it would.
+    type: dict
+    default: {}
 author: BMMS platform team
 """
 
@@ -114,6 +119,10 @@ migrated:
   description: Versions whose migrations have run.
   returned: survey
   type: list
+judged:
+  description: Name of each migration that was judged to the version that brought it and to the reason why older code would not survive it.
+  returned: survey
+  type: dict
 published:
   description: Versions whose static files are published.
   returned: survey
@@ -177,9 +186,21 @@ def previous_of(state: Path, current: str) -> str:
     for line in reversed(log.read_text().splitlines() if log.is_file() else []):
         with contextlib.suppress(ValueError):
             entry = json.loads(line)
+            # A release that was taken back at once never was what people worked with.
+            if entry.get("action") == "take_back" or entry.get("result", "done") != "done":
+                continue
             if entry.get("to") == current and entry.get("from") not in ("", None, current):
                 return str(entry["from"])
     return ""
+
+
+def judged_of(state: Path) -> dict[str, dict[str, str]]:
+    """What is known about migrations; what cannot be read is not known."""
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads((state / "migrations.json").read_text())
+        if isinstance(found, dict):
+            return found
+    return {}
 
 
 def running_of(root: Path, units: list[str]) -> dict[str, str]:
@@ -206,6 +227,7 @@ def survey(params: dict[str, Any], check: bool) -> dict[str, Any]:
         "releases": releases,
         "versions": [item["version"] for item in releases],
         "migrated": lines_of(state / "migrated"),
+        "judged": judged_of(state),
         "published": lines_of(state / "published"),
     }
 
@@ -309,6 +331,17 @@ def migrated(params: dict[str, Any], check: bool) -> dict[str, Any]:
     return {"changed": True}
 
 
+def judged(params: dict[str, Any], check: bool) -> dict[str, Any]:
+    state, version = Path(params["state"]), checked_version(params)
+    known = judged_of(state)
+    news = {name: {"version": version, "reason": str(reason)} for name, reason in params["migrations"].items()}
+    if all(known.get(name) == value for name, value in news.items()):
+        return {"changed": False}
+    if not check:
+        replace_text(state / "migrations.json", json.dumps({**known, **news}, indent=1, sort_keys=True) + "\n")
+    return {"changed": True}
+
+
 def record(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Every line carries the hash of the one before it, so that a line changed or taken out later shows."""
     log = Path(params["state"]) / "releases.log"
@@ -336,6 +369,7 @@ ACTIONS: dict[str, Callable[[dict[str, Any], bool], dict[str, Any]]] = {
     "publish": publish,
     "prune": prune,
     "migrated": migrated,
+    "judged": judged,
     "record": record,
 }
 
@@ -356,11 +390,13 @@ def main() -> None:
             "spare": {"type": "list", "elements": "str", "default": []},
             "units": {"type": "list", "elements": "str", "default": []},
             "entry": {"type": "dict"},
+            "migrations": {"type": "dict", "default": {}},
         },
         required_if=[
             ("action", "unpack", ["version", "archive", "sha256"]),
             ("action", "activate", ["version"]),
             ("action", "migrated", ["version"]),
+            ("action", "judged", ["version"]),
             ("action", "publish", ["version", "archive", "sha256", "directory"]),
             ("action", "record", ["entry"]),
         ],

@@ -107,3 +107,30 @@ def test_every_record_carries_the_hash_of_the_one_before(tmp_path: Path) -> None
     assert json.loads(second)["previous"] == hashlib.sha256(first.encode()).hexdigest()
     assert release_tree.previous_of(tmp_path / "var", "1.1") == "1.0"
     assert release_tree.previous_of(tmp_path / "var", "1.0") == ""
+
+
+def test_a_release_that_was_taken_back_is_not_the_one_before(tmp_path: Path) -> None:
+    given = params(tmp_path)
+    for entry in (
+        {"action": "deploy", "from": "1.0.0", "to": "1.1.0", "result": "done"},
+        {"action": "deploy", "from": "1.1.0", "to": "1.2.0", "result": "done"},
+        {"action": "take_back", "from": "1.2.0", "to": "1.1.0", "result": "done"},
+        {"action": "deploy", "from": "1.1.0", "to": "1.3.0", "result": "failed: ready"},
+    ):
+        release_tree.record({**given, "entry": entry}, False)
+    assert release_tree.previous_of(tmp_path / "var", "1.1.0") == "1.0.0"
+    assert release_tree.previous_of(tmp_path / "var", "1.3.0") == ""
+
+
+def test_what_was_found_out_about_migrations_is_kept(tmp_path: Path) -> None:
+    given = params(tmp_path, version="1.1.0", migrations={"work.0003": "DROPPING columns", "work.0004": ""})
+    assert release_tree.judged(given, True) == {"changed": True}
+    assert release_tree.survey(given, False)["judged"] == {}
+    assert release_tree.judged(given, False) == {"changed": True}
+    assert release_tree.judged(given, False) == {"changed": False}
+    assert release_tree.judged({**given, "version": "1.2.0", "migrations": {"work.0005": ""}}, False) == {"changed": True}
+    found = release_tree.survey(given, False)["judged"]
+    assert found["work.0003"] == {"version": "1.1.0", "reason": "DROPPING columns"}
+    assert set(found) == {"work.0003", "work.0004", "work.0005"}
+    (tmp_path / "var" / "migrations.json").write_text("damaged")
+    assert release_tree.survey(given, False)["judged"] == {}
