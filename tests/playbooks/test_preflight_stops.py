@@ -13,7 +13,8 @@ PROJECT = Path(__file__).parents[2]
 sys.path.insert(0, str(PROJECT / "tests" / "bad_inventories"))
 from broken_inventory import write_inventory  # noqa: E402
 
-# Playbooks that go forward. The ways back (rollback.yml) ask nothing, nor do a switchover and the maintenance page: there may be a reason to hurry.
+# Playbooks that go forward. The ways back (rollback.yml), a switchover, the maintenance page and a backup ask nothing: there may be a reason
+# to hurry. A restore drill touches the backup host's scratch place only.
 FORWARD = {"site": [], "deploy": ["-e", "app_version=9.9.9"], "rollout_wave": ["-e", "wave=1"], "os_update": []}
 TOO_MANY = {"vars": {"pgbouncer_settings": {"default_pool_size": 60, "max_db_connections": 66}}}
 SUM = (
