@@ -57,7 +57,7 @@ def lint() -> None:
 
 
 def unit() -> None:
-    text = step("pytest", "pytest", "-q", "-n", "2", "tests")
+    text = step("pytest", "pytest", "-q", "-n", "2", "--dist", "worksteal", "tests")
     print("\n".join(text.splitlines()[-1:]))
 
 
