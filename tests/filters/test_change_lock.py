@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from change_lock import change_agreed, change_behind, change_done, change_lock
+from shown_change import KEEPERS, LOCK, WANTED
 
-KEEPERS = [{"name": name} for name in ("db1", "db2", "db3")]
-WANTED = {"id": "new", "kind": "deploy", "subject": "1.2.0", "resume": False, "break": False}
-LOCK = {
-    "id": "old",
-    "term": 4,
-    "kind": "wave",
-    "subject": "wave 3",
-    "who": "amina",
-    "at": "2027-01-04T08:00:00Z",
-    "reason": "pilot",
-    "controller": "ops1",
-}
+from change_lock import change_agreed, change_behind, change_done, change_lock
 
 
 def line(seq: int, term: int, text: str = "") -> dict[str, Any]:
