@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from running import run_playbook
 
 PROJECT = Path(__file__).resolve().parents[2]
 HOSTS = {"app": ["web1", "web2"], "postgres": ["db1", "db2", "db3"]}
@@ -40,13 +40,7 @@ class Fleet:
 
     def run(self, good: bool = True, playbook: str = "tests/playbooks/change/change.yml", **extra: Any) -> str:
         directory = str(self.place) + "/{{ (item | default({'name': 'x'})).name }}"
-        command = ["ansible-playbook", "-i", f"{self.place}/inventory", playbook, "-e", json.dumps({"change_directory": directory, **extra})]
-        environment = os.environ | {"ANSIBLE_NOCOLOR": "1", "USER": "amina", "PATH": f"{PROJECT}/.venv/bin:{os.environ['PATH']}"}
-        environment.pop("SUDO_USER", None)
-        done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
-        text = done.stdout + done.stderr
-        assert (done.returncode == 0) == good, text
-        return " ".join(text.split())
+        return run_playbook(playbook, f"{self.place}/inventory", {"change_directory": directory, **extra}, good)
 
     def record(self, host: str) -> list[dict[str, Any]]:
         path = self.place / host / "record.jsonl"

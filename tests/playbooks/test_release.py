@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from running import run_playbook
 
 PROJECT = Path(__file__).resolve().parents[2]
 WEB, WORKERS, KEEPERS = ["web1", "web2", "web3", "web4"], ["worker1", "worker2"], ["db1", "db2", "db3"]
@@ -81,13 +81,7 @@ class Fleet:
         for name in ("manage", "migrate"):
             (self.place / name).write_text(f'#!/bin/sh\nexec {" ".join(tool)} {name} "$@"\n')
             (self.place / name).chmod(0o755)
-        command = ["ansible-playbook", "-i", f"{place}/inventory", "tests/playbooks/release/release.yml", "-e", json.dumps(given)]
-        environment = os.environ | {"ANSIBLE_NOCOLOR": "1", "USER": "amina", "PATH": f"{PROJECT}/.venv/bin:{os.environ['PATH']}"}
-        environment.pop("SUDO_USER", None)
-        done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
-        text = done.stdout + done.stderr
-        assert (done.returncode == 0) == good, text
-        return " ".join(text.split())
+        return run_playbook("tests/playbooks/release/release.yml", f"{place}/inventory", given, good)
 
     def versions(self) -> dict[str, str]:
         return {host: os.readlink(self.place / host / "opt" / "current").removeprefix("releases/") for host in WEB + WORKERS}
