@@ -27,6 +27,8 @@ PARTS: dict[str, dict[str, list[str]]] = {
 }
 # mutmut's own exit statuses: pytest's 1 (a test failed), 3 (an error), a time-out, and death by a signal all notice the fault.
 UNNOTICED = (0, 5, 33)
+# A fault that only the time limit noticed: an endless loop, or a machine with other work.
+TIMED_OUT = (-24, 24, 36, 152, 255)
 # A fresh pytest for each fault is most of the work: without what these tests do not use it takes half the time.
 SPARED = "unraisableexception threadexception faulthandler doctest junitxml pastebin logging setuponly setupplan stepwise debugging warnings recwarn"
 LEAN = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": " ".join(f"-p no:{name}" for name in SPARED.split())}
@@ -89,11 +91,11 @@ def results(part: str) -> dict[str, int | None]:
     return found
 
 
-def forget_survivors(part: str) -> None:
-    """Faults that nobody noticed are tried again, by tests that may be stronger now."""
+def forget_doubtful(part: str) -> None:
+    """Faults that nobody noticed are tried again, by tests that may be stronger now; so are those that ran out of time."""
     for path in (WORK / part).glob("mutants/src/*.meta"):
         meta = json.loads(path.read_text())
-        meta["exit_code_by_key"] = {name: None if status in UNNOTICED else status for name, status in meta["exit_code_by_key"].items()}
+        meta["exit_code_by_key"] = {name: None if status in UNNOTICED + TIMED_OUT else status for name, status in meta["exit_code_by_key"].items()}
         path.write_text(json.dumps(meta))
 
 
@@ -109,14 +111,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60, help="stop after this time; the next run goes on from there (default: 60)")
     parser.add_argument("--children", type=int, default=1, help="faults tried at the same time (default: 1)")
-    parser.add_argument("--again", action="store_true", help="try what nobody noticed once more; without it only what is new or changed")
+    parser.add_argument(
+        "--again", action="store_true", help="try what nobody noticed, or ran out of time, once more; without it only what is new or changed"
+    )
     parser.add_argument("--part", choices=PARTS, help="only these filters; the page shows what is known of all")
     options = parser.parse_args()
     end = time.monotonic() + 60 * options.minutes
     environment = os.environ | LEAN | {"HYPOTHESIS_PROFILE": "mutation"}
     for part in [options.part] if options.part else PARTS:
         if options.again:
-            forget_survivors(part)
+            forget_doubtful(part)
         command = [str(Path(sys.executable).with_name("mutmut")), "run", "--max-children", str(options.children)]
         try:
             subprocess.run(command, cwd=prepare(part), env=environment, check=False, timeout=max(1.0, end - time.monotonic()))
@@ -145,6 +149,8 @@ def page() -> int:
     per_file = Counter(name.split(".")[0] for name in tried)
     left = Counter(name.split(".")[0] for name in alive)
     notes = [f"{len(tried)} of {len(found)} faults tried, {len(tried) - len(alive)} noticed, {len(alive)} not."]
+    if late := sum(status in TIMED_OUT for status in tried.values()):
+        notes.append(f"{late} of those noticed are endless loops that the time limit ended.")
     notes += [f"{name}: {left[name]} of {count} not noticed" for name, count in sorted(per_file.items())]
     for reason, changes in reasons.items():
         if same := [change for change in alive.values() if change in changes]:
