@@ -64,7 +64,7 @@ def release_faults(hosts: Sequence[str], facts: Mapping[str, Any]) -> list[Fault
         if not facts[host].get("__release_met")
     ]
     counted = [{"host": host, **fault} for host, fault in noted.items() if fault.get("counted")]
-    return [{"gate": "", "log": [], **fault} for fault in own + lost or counted]
+    return own + lost or counted
 
 
 def release_incompatible(strange: Sequence[str], judged: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -115,12 +115,8 @@ def release_noted(hosts: Sequence[str], facts: Mapping[str, Any], fact: str, key
 
 def release_running(hosts: Sequence[str], facts: Mapping[str, Any], unit: str, version: str) -> list[str]:
     """Hosts on which the unit runs the version already."""
-    found = []
-    for host in hosts:
-        survey = facts[host].get("__release_survey") or {}
-        if survey.get("current") == version and (survey.get("running") or {}).get(unit) == version:
-            found.append(host)
-    return found
+    surveys = {host: facts[host].get("__release_survey") or {} for host in hosts}
+    return [host for host, survey in surveys.items() if survey and survey["current"] == survey["running"].get(unit) == version]
 
 
 def release_touched(hosts: Sequence[str], facts: Mapping[str, Any], tier: str) -> list[str]:
@@ -209,9 +205,9 @@ def release_story(faults: Sequence[Fault], what: str, phase: str, back: Mapping[
 
 def release_times(times: Sequence[Mapping[str, Any]]) -> str:
     """Seconds of each phase, with the time that was spent watching apart."""
-    width = max([len(str(row["phase"])) for row in times] + [5])
-    total, watched = sum(row["seconds"] for row in times), sum(row.get("watched", 0) for row in times)
-    rows = [f"{str(row['phase']).ljust(width)}  {row['seconds']:7.1f} s" + (f", {row['watched']:g} s of it watching" if row.get("watched") else "")
+    width = max(len(row["phase"]) for row in times)
+    total, watched = sum(row["seconds"] for row in times), sum(row["watched"] for row in times)
+    rows = [f"{row['phase'].ljust(width)}  {row['seconds']:7.1f} s" + (f", {row['watched']} s of it watching" if row["watched"] else "")
             for row in times]  # fmt: skip
     return "\n".join([*rows, f"{'all'.ljust(width)}  {total:7.1f} s, {total - watched:.1f} s without watching"])
 

@@ -116,7 +116,7 @@ def conduct(plan: Mapping[str, Any], poolers: list[Line], leader: Line, candidat
     must(everywhere([leader, candidate], "checkpoint", CHECKPOINT_SECONDS))
     # A second one finds little to do, and so does the one that Patroni makes when it stops the leader.
     must(everywhere([leader], "checkpoint", CHECKPOINT_SECONDS))
-    begin = time.monotonic()
+    begin, go_on = time.monotonic(), "resume"
     try:
         must(everywhere(poolers, f"pause {plan['pause_seconds']}", float(plan["pause_seconds"]) + ANSWER_SECONDS))
         times["hold"] = time.monotonic() - begin
@@ -125,9 +125,9 @@ def conduct(plan: Mapping[str, Any], poolers: list[Line], leader: Line, candidat
         # Patroni says no at once, and yes when all is over: only the candidate's word that it takes writes is waited for.
         await_leader(candidate, leader, float(plan["switch_seconds"]) + ANSWER_SECONDS)
         times["switch"] = time.monotonic() - begin - times["hold"]
-        everywhere(poolers, f"lead {plan['candidate']}", ANSWER_SECONDS)
+        go_on = f"follow {plan['candidate']}"
     finally:
-        problems = everywhere(poolers, "resume", RESUME_SECONDS)
+        problems = everywhere(poolers, go_on, RESUME_SECONDS)
         times["held"] = time.monotonic() - begin
     # A pooler that could not be told goes on by itself; the leader has moved all the same.
     for problem in problems:

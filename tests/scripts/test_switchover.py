@@ -62,7 +62,7 @@ def all_resumed(place: Path, but: tuple[str, ...] = ()) -> bool:
 def test_poolers_are_held_around_the_move_and_never_before_the_checkpoint(tmp_path: Path) -> None:
     status, result = run(tmp_path, db2={"watch": "sleep 0.3"}, db1={"switch": "sleep 5"})
     assert (status, result["moved"], result["problem"]) == (0, True, "")
-    assert told(tmp_path, "web1") == ["pause 0.5", "lead db2", "resume", "end"]
+    assert told(tmp_path, "web1") == ["pause 0.5", "follow db2", "end"]
     assert told(tmp_path, "db1") == ["checkpoint", "checkpoint", "switch db1 db2", "end"]
     assert told(tmp_path, "db2") == ["checkpoint", "watch 1", "end"]
     # The candidate's word is enough: the former leader's end is not waited for.
@@ -96,7 +96,7 @@ def test_patroni_that_refuses_lets_all_go_at_once(tmp_path: Path) -> None:
     status, result = run(tmp_path, db1={"switch": "failed"}, db2={"watch": "sleep 1"})
     assert (status, result["problem"]) == (1, "db1: switch it does not want to")
     assert all_resumed(tmp_path)
-    assert "lead db2" not in told(tmp_path, "web1")
+    assert "follow db2" not in told(tmp_path, "web1")
 
 
 def test_a_candidate_that_does_not_lead_in_time(tmp_path: Path) -> None:
