@@ -43,12 +43,8 @@ LONGEST = 1200
 
 def release_said(result: Mapping[str, Any]) -> dict[str, Any]:
     """What release-host printed; where it printed nothing that can be read, that is a failure with the reason."""
-    text = str(result.get("stdout") or "").strip()
-    try:
-        found = json.loads(text.splitlines()[-1])
-    except (IndexError, ValueError):
-        found = None
-    if isinstance(found, dict) and "ok" in found:
+    found = release_last_json(result.get("stdout"))
+    if "ok" in found:
         return found
     why = str(result.get("stderr") or result.get("msg") or "no answer").strip()[-LONGEST:]
     return {"ok": False, "changed": True, "gate": "host", "text": f"release-host gave no answer that can be read: {why}", "log": []}
@@ -115,8 +111,12 @@ def release_noted(hosts: Sequence[str], facts: Mapping[str, Any], fact: str, key
 
 def release_running(hosts: Sequence[str], facts: Mapping[str, Any], unit: str, version: str) -> list[str]:
     """Hosts on which the unit runs the version already."""
-    surveys = {host: facts[host].get("__release_survey") or {} for host in hosts}
-    return [host for host, survey in surveys.items() if survey and survey["current"] == survey["running"].get(unit) == version]
+    found = []
+    for host in hosts:
+        survey = facts[host].get("__release_survey") or {}
+        if survey.get("current") == version and (survey.get("running") or {}).get(unit) == version:
+            found.append(host)
+    return found
 
 
 def release_touched(hosts: Sequence[str], facts: Mapping[str, Any], tier: str) -> list[str]:
@@ -149,12 +149,12 @@ def release_previous(surveys: Sequence[Mapping[str, Any]], named: Any = "") -> d
     if len(current) > 1:
         return {"version": "", "problem": f"hosts run different releases ({', '.join(current)}); name the one to go to: -e app_version=VERSION"}
     if not before:
-        return {"version": "", "problem": f"no release before {', '.join(current) or 'the first'} is known; name one: -e app_version=VERSION"}
+        return {"version": "", "problem": f"no release before {[*current, 'the first'][0]} is known; name one: -e app_version=VERSION"}
     return {"version": max(sorted(set(before)), key=before.count), "problem": ""}
 
 
-def release_last_json(text: str) -> dict[str, Any]:
-    """The last line of a program's output as a dict; empty where it is none."""
+def release_last_json(text: Any) -> dict[str, Any]:
+    """The last line of a program's output as a dict; empty where it is none, or where there is no output."""
     try:
         found = json.loads(str(text).strip().splitlines()[-1])
     except (IndexError, ValueError):
