@@ -66,6 +66,12 @@ def test_mistakes_of_the_plan(text: str, message: str) -> None:
     assert message in str(caught.value)
 
 
+def test_users_are_held_against_the_fleet_only_where_there_is_one() -> None:
+    many = HEAD + "AAA,A,ministry,1,100000\n"
+    assert rollout_plan_problems(many) == []
+    assert len(rollout_plan_problems(many, hosts=1)) == 1
+
+
 def test_all_mistakes_come_at_once() -> None:
     with pytest.raises(PlanError, match="3 mistakes"):
         rollout_plan(HEAD + "aaa,A,bureau,x,20\n")
