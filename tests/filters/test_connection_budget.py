@@ -175,6 +175,23 @@ def test_memory_fix_goes_down_to_kilobytes_and_then_to_other_settings() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("settings", "fix"),
+    [
+        # 64kB is the least that PostgreSQL takes for work_mem.
+        ({"max_connections": 512, "memory_mb": 16384, "shared_buffers": "16352MB"}, "work_mem to 64kB"),
+        ({"max_connections": 512, "memory_mb": 16384, "shared_buffers": "16353MB"}, "shared_buffers to 4096MB and max_connections to 512"),
+        (
+            {"max_connections": 100, "memory_mb": 100, "shared_buffers": "128MB", "work_mem": "64MB"},
+            "shared_buffers to 25MB and max_connections to 1",
+        ),
+        ({"max_connections": 100, "memory_mb": 300, "shared_buffers": "1GB", "work_mem": "64MB"}, "shared_buffers to 75MB and max_connections to 2"),
+    ],
+)
+def test_memory_fix_names_a_value_that_postgresql_takes(settings: dict[str, Any], fix: str) -> None:
+    assert connection_budget({"postgres": {"db1": settings}})["problems"][0].endswith(f"; lower postgres_settings.{fix}")
+
+
 def test_part_of_a_megabyte_counts() -> None:
     fleet = changed("postgres", shared_buffers="4096MB", work_mem="25166kB")
     assert connection_budget(fleet)["rows"][-1]["count"] == 16385
