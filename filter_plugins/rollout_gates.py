@@ -100,7 +100,7 @@ def earlier_waves(measured: Mapping[str, Any], plan: Mapping[str, Any], wave: in
 
 def calendar(measured: Mapping[str, Any], plan: Mapping[str, Any], wave: int) -> dict[str, Any] | None:
     """The wave's first day has come."""
-    start = next((entry["start"] for entry in plan["waves"] if entry["wave"] == wave), "")
+    start = next(entry["start"] for entry in plan["waves"] if entry["wave"] == wave)
     if not start:
         return None
     if plan.get("example"):
