@@ -24,6 +24,7 @@ from rollout_state import (
     rollout_table,
     rollout_touched_waves,
     rollout_wave_entry,
+    wave_standing,
 )
 
 
@@ -152,6 +153,21 @@ def test_how_a_run_that_failed_ended(lines: list[dict[str, Any]], gates: list[di
 
 def test_a_state_is_one_word_in_the_record_of_all_changes() -> None:
     assert rollout_events([wave("taken back")]) == [{"wave": 1, "phase": "taken_back", "text": "wave 1"}]
+
+
+@pytest.mark.parametrize(
+    ("lines", "standing"),
+    [
+        ([], "not started"),
+        ([moa("AAA"), moa("BBB", "failed"), wave("complete")], "incomplete"),
+        # Brought on board one by one: nobody watched the wave as a whole.
+        ([moa("AAA"), moa("BBB")], "incomplete"),
+        ([moa("AAA"), moa("BBB"), wave("started")], "started"),
+        ([moa("AAA"), moa("BBB"), wave("complete")], "complete"),
+    ],
+)
+def test_a_wave_is_complete_only_when_the_record_says_so_too(lines: list[dict[str, Any]], standing: str) -> None:
+    assert wave_standing(rollout_plan(PLAN), 1, rollout_state(lines)) == standing
 
 
 def test_only_waves_that_were_started_are_touched() -> None:
