@@ -138,8 +138,9 @@ def aged() -> Trouble:
 
 
 def held_back() -> Trouble:
-    """A replica stops replaying while the leader goes on writing."""
+    """A replica stops replaying while the leader goes on writing. Its process is stopped: a pause would be ended by Patroni."""
     ended = threading.Event()
+    startup = "pkill --signal {} --full '^postgres: .*: startup recovering' || [ {} = CONT ]"
 
     def write() -> None:
         while not ended.wait(5):
@@ -147,13 +148,13 @@ def held_back() -> Trouble:
 
     def make() -> None:
         replica = next(host for host in DATABASE_HOSTS if host != leader())
-        on(replica, "sudo -u postgres psql -Atqc 'SELECT pg_wal_replay_pause()'")
+        on(replica, startup.format("STOP", "STOP"))
         threading.Thread(target=write, daemon=True).start()
 
     def end() -> None:
         ended.set()
         for host in DATABASE_HOSTS:
-            on(host, "sudo -u postgres psql -Atqc 'SELECT pg_wal_replay_resume()' 2>/dev/null", check=False)
+            on(host, startup.format("CONT", "CONT"))
         healthy()
 
     return Trouble("replication_lag_seconds", "a replica is held back", make, end)
