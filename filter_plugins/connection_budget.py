@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -228,32 +230,38 @@ def reserved_slots(host: str, settings: Mapping[str, Any]) -> int:
     return superusers + _number(host, settings, "reserved_connections", 0) + others
 
 
-def lowered(host: str, settings: Mapping[str, Any], size: int, caps: bool) -> dict[str, Any]:
-    """One pooler with its general pool held to a size and, where asked for, its cap to what the pools can use then."""
-    cap = _number(host, settings, "max_db_connections", 0)
-    if caps:
-        own = [_number(host, user or {}, "pool_size", size) for user in (settings.get("users") or {}).values()]
-        cap = min(cap, max([size, *own]) + _number(host, settings, "reserve_pool_size", 0))
-    return {**settings, "default_pool_size": min(size, _number(host, settings, "default_pool_size")), "max_db_connections": cap}
+def lowered(settings: Mapping[str, Any], size: int, cap: float = math.inf) -> dict[str, Any]:
+    """One pooler, whose numbers are checked, with its general pool and its cap held to these values; no cap stays none."""
+    held = {
+        "default_pool_size": min(size, int(settings["default_pool_size"])),
+        "max_db_connections": min(cap, int(settings.get("max_db_connections", 0))),
+    }
+    return {**settings, **held}
+
+
+def least_cap(poolers: Mapping[str, Mapping[str, Any]], size: int) -> int:
+    """The lowest cap that holds back no pool of one user, where general pools are held to a size."""
+    leaders = [pools_of(host, lowered(settings, size))[0] for host, settings in poolers.items()]
+    return max(pool.largest + pool.reserve for pool in leaders)
 
 
 def largest_pool(poolers: Mapping[str, Mapping[str, Any]], limit: int, caps: bool) -> int:
     """The largest general pool with which all poolers fit; 0 where none does."""
-    # The sum grows with the pool: look for the last size that fits.
-    low, high = 0, 1 + max(_number(host, settings, "default_pool_size") for host, settings in poolers.items())
-    while high - low > 1:
-        middle = (low + high) // 2
-        fits = limit >= sum(pool_sum(lowered(host, settings, middle, caps), host) for host, settings in poolers.items())
-        low, high = (middle, high) if fits else (low, middle)
-    return low
+
+    def total(size: int) -> int:
+        cap = least_cap(poolers, size) if caps else math.inf
+        return sum(pool_sum(lowered(settings, size, cap), host) for host, settings in poolers.items())
+
+    most = max(int(settings["default_pool_size"]) for settings in poolers.values())
+    # The sum grows with the pool: as many sizes fit as the last of them is large.
+    return bisect.bisect_right(range(1, most + 1), limit, key=total)
 
 
 def pool_fix(poolers: Mapping[str, Mapping[str, Any]], total: int, limit: int, reserved: int) -> str:
     """The settings that bring the sum below the limit, with the largest values that do."""
     size, capped = largest_pool(poolers, limit, caps=False), largest_pool(poolers, limit, caps=True)
     if capped > size:
-        cap = max(lowered(host, settings, capped, True)["max_db_connections"] for host, settings in poolers.items())
-        return f"lower pgbouncer_settings.max_db_connections to {cap} and default_pool_size to {capped}"
+        return f"lower pgbouncer_settings.max_db_connections to {least_cap(poolers, capped)} and default_pool_size to {capped}"
     if size:
         return f"lower pgbouncer_settings.default_pool_size to {size}"
     return f"raise postgres_settings.max_connections to {total + reserved} or have fewer poolers"
