@@ -109,8 +109,8 @@ class Wave:
 def _rows(who: str, text: str, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
     """Line number and cells of each row that is not empty."""
     # Remarks become empty lines, so that the numbers of lines stay those of the file.
-    remarked = "".join("\n" if line.startswith("#") else line for line in text.lstrip("\ufeff").splitlines(keepends=True))
-    reader = csv.reader(io.StringIO(remarked, newline=""))
+    remarked = "".join("\n" if line.startswith("#") else line for line in text.removeprefix("\ufeff").splitlines(keepends=True))
+    reader = csv.reader(io.StringIO(remarked, newline=None))
     header = [cell.strip() for cell in next((cells for cells in reader if cells), [])]
     missing = [name for name in columns if name not in header]
     if missing:

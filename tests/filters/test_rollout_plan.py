@@ -43,6 +43,11 @@ def test_waves_and_calendar() -> None:
     assert (second["end"], second["soak_minutes"]) == ("2027-01-31", None)
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_files_may_come_from_any_system(end: str) -> None:
+    assert rollout_plan("\ufeff" + PLAN.replace("\n", end), "\ufeff" + CALENDAR.replace("\n", end)) == rollout_plan(PLAN, CALENDAR)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
