@@ -192,6 +192,14 @@ def test_memory_fix_names_a_value_that_postgresql_takes(settings: dict[str, Any]
     assert connection_budget({"postgres": {"db1": settings}})["problems"][0].endswith(f"; lower postgres_settings.{fix}")
 
 
+def test_database_hosts_with_the_same_settings_are_named_together() -> None:
+    same = {"max_connections": 100, "memory_mb": 512, "work_mem": "16MB"}
+    assert connection_budget({"postgres": {"db1": same, "db2": same}})["problems"] == [
+        "connection_budget: 100 connections x 16MB + 128MB shared = 1728 MB, but db1 and db2 have 512 MB for PostgreSQL; "
+        "lower postgres_settings.work_mem to 3MB"
+    ]
+
+
 def test_part_of_a_megabyte_counts() -> None:
     fleet = changed("postgres", shared_buffers="4096MB", work_mem="25166kB")
     assert connection_budget(fleet)["rows"][-1]["count"] == 16385
@@ -334,6 +342,14 @@ def test_the_largest_pool_that_fits_is_named(fleet: dict[str, Any], fix: str) ->
         (
             {"postgres": {"db1": {"max_connections": 9, "memory_mb": 512, "work_mem": "much"}}},
             "connection_budget: db1: work_mem is 'much', but must be a number with kB, MB, GB or TB; write it like 4096MB",
+        ),
+        (
+            {"postgres": {"db1": {"max_connections": 0, "memory_mb": 512}}},
+            "connection_budget: db1: max_connections is 0, but must be a whole number of 1 or more; correct it",
+        ),
+        (
+            {"postgres": {"db1": {"max_worker_processes": 8}, "db2": {"max_worker_processes": "eight"}}},
+            "connection_budget: db2: max_worker_processes is 'eight', but must be a whole number of 0 or more; correct it",
         ),
         (
             {"postgres": ["db1"]},
