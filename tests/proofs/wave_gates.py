@@ -49,9 +49,11 @@ def before_a_wave(trouble: Trouble, series: Series, plan: Path) -> None:
 
 def all_entries(series: Series, plan: Path, chosen: Sequence[str]) -> None:
     for group in groups():
-        made = [trouble for trouble in group if not chosen or trouble.gate in chosen]
+        wanted = [trouble for trouble in group if not chosen or trouble.gate in chosen]
+        made: list[Trouble] = []
         try:
-            for trouble in made:
+            for trouble in wanted:
+                made.append(trouble)
                 trouble.make()
             time.sleep(SCRAPED if made else 0)
             for trouble in made:
