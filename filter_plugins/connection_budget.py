@@ -244,7 +244,7 @@ def least_cap(poolers: Mapping[str, Mapping[str, Any]], size: int) -> int:
     return max(leader.largest + leader.reserve for leader, *_ in held(poolers, size))
 
 
-def largest_pool(poolers: Mapping[str, Mapping[str, Any]], limit: int, caps: bool) -> int:
+def largest_pool(poolers: Mapping[str, Mapping[str, Any]], limit: int, caps: bool = False) -> int:
     """The largest general pool with which all poolers fit; 0 where none does."""
 
     def total(size: int) -> int:
@@ -258,7 +258,7 @@ def largest_pool(poolers: Mapping[str, Mapping[str, Any]], limit: int, caps: boo
 
 def pool_fix(poolers: Mapping[str, Mapping[str, Any]], total: int, limit: int, reserved: int) -> str:
     """The settings that bring the sum below the limit, with the largest values that do."""
-    size, capped = largest_pool(poolers, limit, caps=False), largest_pool(poolers, limit, caps=True)
+    size, capped = largest_pool(poolers, limit), largest_pool(poolers, limit, caps=True)
     if capped > size:
         return f"lower pgbouncer_settings.max_db_connections to {least_cap(poolers, capped)} and default_pool_size to {capped}"
     if size:
