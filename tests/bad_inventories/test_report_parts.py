@@ -62,7 +62,9 @@ class Broken(dict[str, Any]):
 class Counted(dict[str, Any]):
     """Counts how often a host's variables are gathered."""
 
-    gathered: Counter[str] = Counter()
+    def __init__(self, hosts: dict[str, Any]) -> None:
+        super().__init__(hosts)
+        self.gathered: Counter[str] = Counter()
 
     def __getitem__(self, host: str) -> Any:
         self.gathered[host] += 1
