@@ -51,7 +51,7 @@ def file_backup_secret(secret: Any, repository: Any, purpose: Any) -> str:
         raise AnsibleFilterError(f"file_backup_secret: repository {repository!r}: use lower-case letters, digits and . _ - only")
     if purpose not in PURPOSES:
         raise AnsibleFilterError(f"file_backup_secret: purpose {purpose!r} is unknown; allowed are {', '.join(PURPOSES)}")
-    return hmac.digest(secret.encode(), f"file_backup\0{purpose}\0{repository}".encode(), "sha256").hex()
+    return hmac.digest(secret.encode(), f"file_backup\0{purpose}\0{repository}".encode(), hashlib.sha256).hex()
 
 
 def file_backup_htpasswd(secret: Any, repositories: Sequence[str]) -> list[str]:

@@ -63,7 +63,7 @@ def pgbackrest_options(
     # The host itself comes first: archive-push and archive-get take the first database.
     databases = sorted(members, key=lambda host: host["address"] != address) if keeps else [host for host in members if host["address"] == address]
     seen = list(repositories) if holds_data else keeps
-    if not seen or not databases:
+    if not databases:
         raise SizingError(f"pgbackrest_options: {address} neither runs a database nor keeps a repository; run the role on hosts that do")
     peers = [host for host in [*databases, *seen] if host["address"] != address]
     if keeps and holds_data:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -107,7 +108,7 @@ def release_wait(turn: Sequence[str], hosts: Sequence[str], opened: Mapping[str,
     ready = sorted(float(opened[host]) + float(settle) if host in opened else 0.0 for host in hosts if host not in turn)
     if needed <= 0:
         return 0
-    return max(0, round(ready[needed - 1] - float(now) + 0.5))
+    return max(0, math.ceil(ready[needed - 1] - float(now)))
 
 
 def release_turns(hosts: Sequence[str], everybody: Sequence[str], serving_percent: Any = 50) -> list[list[str]]:

@@ -52,7 +52,7 @@ class Backup:
     """One backup that can be restored."""
 
     name: str
-    note: str
+    note: str | None
     stop: float
 
 
@@ -98,10 +98,10 @@ def _usable(stanzas: Sequence[Mapping[str, Any]], repository: int) -> list[Backu
     if not stanzas:
         raise Refused("pgBackRest knows no cluster of this name; look with: obcms-backup list, on the backup host")
     found = [
-        Backup(entry["label"], (entry.get("annotation") or {}).get("label", ""), float(entry["timestamp"]["stop"]))
+        Backup(entry["label"], (entry.get("annotation") or {}).get("label"), float(entry["timestamp"]["stop"]))
         for stanza in stanzas
         for entry in stanza.get("backup", ())
-        if entry.get("database", {}).get("repo-key", 1) == repository
+        if entry["database"].get("repo-key", 1) == repository
     ]
     if not found:
         words = stanzas[0].get("status", {}).get("message", "no message")
@@ -168,11 +168,8 @@ def _known(points: Mapping[str, float]) -> str:
 def _moment(target: str, match: re.Match[str]) -> float:
     if not match[3]:
         raise Refused(f"{target!r} has no time zone; add it, like {target}+08")
-    zone = "+00:00" if match[3] == "Z" else match[3]
-    zone = zone if len(zone) > 3 else f"{zone}:00"
-    zone = zone if ":" in zone else f"{zone[:3]}:{zone[3:]}"
     try:
-        return datetime.datetime.fromisoformat(f"{match[1]}T{match[2]}{zone}").timestamp()
+        return datetime.datetime.fromisoformat(f"{match[1]}T{match[2]}{match[3]}").timestamp()
     except ValueError as error:
         raise Refused(f"{target!r} is no time: {error}") from error
 

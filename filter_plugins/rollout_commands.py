@@ -112,7 +112,7 @@ def rollout_batch_outcomes(results: Iterable[Mapping[str, Any]], field: str = "o
 
 def answer_of(result: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON object that the command printed; empty where it printed none."""
-    for line in reversed(str(result.get("stdout") or "").strip().splitlines()):
+    for line in reversed(str(result.get("stdout")).strip().splitlines()):
         try:
             found = json.loads(line)
         except ValueError:

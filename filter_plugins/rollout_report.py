@@ -184,7 +184,7 @@ def _span(mine: Sequence[Mapping[str, Any]], zone: str) -> str:
     run = mine[begins[-1] :] if begins else mine
     if not run:
         return ""
-    first, last = (datetime.datetime.fromisoformat(str(line["at"]).replace("Z", "+00:00")) for line in (run[0], run[-1]))
+    first, last = (datetime.datetime.fromisoformat(str(line["at"])) for line in (run[0], run[-1]))
     minutes = max(1, round((last - first).total_seconds() / 60))
     return f"{local(str(run[0]['at']), zone)[:16]} to {local(str(run[-1]['at']), zone)[11:16]}, {minutes} minute{'s' if minutes > 1 else ''}"
 
@@ -240,7 +240,7 @@ def rollout_report(
         "checks": _checks(gates),
         "next": _next(plan, state, number),
         "open": [{"code": row["code"], "name": row["name"], "why": row["finding"] or row["words"]} for row in rows if row["state"] != "proven"],
-        "verdict": VERDICTS.get(standing, ""),
+        "verdict": VERDICTS[standing],
         "zone": zone,
         "written": timeline[-1]["at"] if timeline else "",
         "figures": [

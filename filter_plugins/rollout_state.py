@@ -110,7 +110,7 @@ def rollout_result(lines: Iterable[Mapping[str, Any]], wave: Any, gates: Iterabl
     """How a run that failed ended, in the words of the fleet's record."""
     if any(not gate["ok"] for gate in gates):
         return "failed"
-    now = str(rollout_state(lines)["waves"].get(str(wave), {}).get("state", ""))
+    now = rollout_state(lines)["waves"].get(str(wave), {}).get("state")
     return {"incomplete": "incomplete", "taken back": "taken_back"}.get(now, "failed")
 
 

@@ -32,6 +32,7 @@ _value: {description: 'SCRAM-SHA-256$4096:SALT$STORED_KEY:SERVER_KEY', type: str
 """
 
 ITERATIONS = 4096  # PostgreSQL 17 manual, 19.3.2 scram_iterations: default; RFC 7677: the least
+DIGEST = "sha256"  # RFC 7677: SCRAM-SHA-256
 SALT_BYTES = 16  # as PostgreSQL's own (SCRAM_DEFAULT_SALT_LEN)
 
 
@@ -42,9 +43,9 @@ def scram_secret(password: Any, role: Any) -> str:
     if not password.isascii():
         raise AnsibleFilterError(f"scram_secret: the password of {role} has characters outside ASCII; use letters, digits and punctuation")
     salt = hashlib.sha256(f"{role}\0{password}".encode()).digest()[:SALT_BYTES]
-    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, ITERATIONS)
-    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
-    server = hmac.digest(salted, b"Server Key", "sha256")
+    salted = hashlib.pbkdf2_hmac(DIGEST, password.encode(), salt, ITERATIONS)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", DIGEST)).digest()
+    server = hmac.digest(salted, b"Server Key", DIGEST)
     text = (base64.b64encode(part).decode() for part in (salt, stored, server))
     return "SCRAM-SHA-256${}:{}${}:{}".format(ITERATIONS, *text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -69,16 +70,16 @@ def _best(rows: Mapping[str, Mapping[str, Any]]) -> str:
     return min(ready, key=lambda name: (_lag(rows[name]), name), default="")
 
 
-def _lag(row: Mapping[str, Any]) -> int:
-    return int(row["lag"]) if str(row.get("lag", "")).isdigit() else 2**62
+def _lag(row: Mapping[str, Any]) -> float:
+    return int(row["lag"]) if str(row.get("lag")).isdigit() else math.inf
 
 
 def _unfit(rows: Mapping[str, Mapping[str, Any]], leader: str, candidate: str, max_lag: int) -> str:
     replicas = ", ".join(sorted(name for name in rows if name != leader))
     if not candidate:
-        return f"no replica may lead: those that commits wait for are kept from it (tag nofailover); replicas are {replicas or 'none'}"
+        return f"no replica may lead: those that commits wait for are kept from it (tag nofailover); replicas are {replicas}"
     if candidate == leader:
-        return f"{candidate} leads already; replicas are {replicas or 'none'}"
+        return f"{candidate} leads already; replicas are {replicas}"
     if candidate not in rows:
         return f"-e to={candidate} is no member of the cluster; replicas are {replicas}"
     if rows[candidate].get("role") not in SYNCHRONOUS:

@@ -53,6 +53,9 @@ def test_the_off_site_repository_is_reached_through_the_first_repository_host() 
     assert "repo2-type" not in named(database)
     assert "secret" not in str(database)
     assert (named(backup)["repo2-type"], named(backup)["repo2-path"]) == ("sftp", "/far")
+    # What they are told besides stays.
+    assert (named(database)["io-timeout"], named(database)["repo1-host"]) == (30, "192.0.2.71")
+    assert (named(backup)["io-timeout"], named(backup)["repo1-path"]) == (30, "/repo")
     assert "repo2-host" not in named(backup)
     assert (database["offsite"], backup["offsite"], backup["own"]) == (2, 2, 1)
     assert "repo2" not in str(backup["here"])
@@ -64,6 +67,21 @@ def test_two_repository_hosts_have_numbers_of_their_own() -> None:
     assert not any(name.startswith(("repo1-", "repo3-")) for name, _ in second["global"])
     assert (second["own"], second["offsite"]) == (2, 0)
     assert named(pgbackrest_options(DATABASES, BACKUPS, "192.0.2.42", OFFSITE))["repo3-host"] == "192.0.2.71"
+
+
+@pytest.mark.parametrize(
+    ("address", "backups", "clients"),
+    [
+        ("192.0.2.41", BACKUPS, ["backup1", "backup2"]),
+        ("192.0.2.71", BACKUPS, ["db1", "db2", "db3"]),
+        ("192.0.2.41", [DATABASES[0], BACKUPS[0]], ["backup1", "db2", "db3"]),
+        ("192.0.2.42", [DATABASES[0], BACKUPS[0]], ["db1", "backup1"]),
+    ],
+)
+def test_a_host_opens_to_those_only_that_ask_it_for_something(address: str, backups: list[dict[str, str]], clients: list[str]) -> None:
+    assert [value for name, value in of(address, backups=backups)["global"] if name == "tls-server-auth"] == [
+        f"pgbackrest@{name}=obcms" for name in clients
+    ]
 
 
 def test_a_host_that_is_both_comes_first_and_needs_no_tls() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -45,6 +47,24 @@ def test_a_time_takes_the_newest_backup_before_it() -> None:
 @pytest.mark.parametrize("text", ["2026-01-31 09:15+08", "2026-01-31T01:15:00Z", "2026-01-31 09:15:00.0 +0800", "2026-01-31 01:15:00+00:00"])
 def test_the_same_moment_in_many_words(text: str) -> None:
     assert plan(target=text)["at"] == TEN - 45 * 60
+
+
+@pytest.fixture
+def in_manila(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The controller's own clock is set to another zone."""
+    monkeypatch.setenv("TZ", "Asia/Manila")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_manila")
+def test_the_zone_of_the_controller_plays_no_part() -> None:
+    found = plan(target="2026-01-31 09:15:00+08")
+    assert found["arguments"][2] == "--target=2026-01-31 01:15:00.000000+00"
+    assert "as it was at 2026-01-31 01:15:00 UTC" in found["words"]
+    assert plan(target="before-wave-3-20260131T003000Z")["at"] == TEN - 1.5 * HOUR
 
 
 def test_a_wave_is_its_newest_restore_point() -> None:
@@ -118,6 +138,30 @@ def test_the_branch_that_a_restore_left_is_reached_by_its_timeline() -> None:
 def test_the_present_never_starts_from_a_backup_of_a_branch_that_was_left() -> None:
     found = plan(WENT_BACK, now=TEN + HOUR, target="2026-01-31 10:30:00+08")
     assert (found["set"], found["timeline"]) == ("B1", "")
+
+
+def test_the_moment_at_which_a_restore_ended_is_of_the_present() -> None:
+    found = plan(WENT_BACK, now=TEN + HOUR, target="2026-01-31 10:00:00+08")
+    assert (found["set"], found["timeline"]) == ("B1", "")
+
+
+def test_a_backup_that_ended_where_a_restore_went_back_to_is_of_the_present() -> None:
+    to_b2 = [{"target_at": TEN - 2 * HOUR, "done_at": TEN, "timeline": 4}]
+    assert plan(to_b2, now=TEN + HOUR, target="2026-01-31 10:30:00+08")["set"] == "B2"
+
+
+def test_later_restores_change_nothing_about_what_was_before_them() -> None:
+    later = [*WENT_BACK, {"target_at": TEN + 1.5 * HOUR, "done_at": TEN + 2 * HOUR, "timeline": 5}]
+    found = plan(later, now=TEN + 3 * HOUR, target="2026-01-31 11:00:00+08")
+    assert (found["set"], found["timeline"]) == ("B1", "")
+
+
+def test_a_backup_after_one_restore_may_be_of_a_branch_that_the_next_one_left() -> None:
+    left = [*WENT_BACK, {"target_at": TEN + HOUR, "done_at": TEN + 2 * HOUR, "timeline": 5}]
+    info = [{"backup": [backup("KEPT", TEN + 0.5 * HOUR), backup("LEFT", TEN + 1.5 * HOUR)]}]
+    for history in (left, left[::-1]):
+        found = restore_plan({"target": "2026-01-31 12:30:00+08"}, info, [], history, TEN + 3 * HOUR)
+        assert found["set"] == "KEPT"
 
 
 def test_before_the_fork_all_is_one() -> None:

@@ -12,6 +12,10 @@ from rollout_gates import (
     BUSY,
     FORECAST,
     GateError,
+    by_prometheus,
+    capacity,
+    earlier_waves,
+    leader,
     rollout_answers,
     rollout_checkpoints,
     rollout_gates,
@@ -63,6 +67,7 @@ def test_all_open() -> None:
         ("forecast", {"workers": []}),
         ("version", {"apps": {"web1": GOOD_APP, "web2": {**GOOD_APP, "health": {"version": "1.1.0"}}}}),
         ("version", {"apps": {"web1": GOOD_APP, "web2": {**GOOD_APP, "health": None}}}),
+        ("version", {"apps": {"web1": {**GOOD_APP, "health": None}, "web2": {**GOOD_APP, "health": {}}}}),
         ("ready", {"apps": {"web1": GOOD_APP, "web2": {**GOOD_APP, "ready": 503}}}),
         ("ready", {"apps": {"web1": GOOD_APP, "web2": {**GOOD_APP, "ready": None}}}),
         ("leader", {"clusters": [{}, {}]}),
@@ -101,6 +106,38 @@ def test_a_gate_is_left_out_by_name_and_shown_so() -> None:
     assert "SKIPPED" in rollout_gates_table(rows)
     with pytest.raises(GateError, match="rady in rollout_skip_gates is no gate; the gates are earlier_waves"):
         closed(found, skip=["rady"])
+
+
+@pytest.mark.parametrize(
+    ("complete", "gone", "said"),
+    [
+        ([1, 2, 3, 4], [], "4"),
+        ([1, 2, 3, 4], ["A1", "B1", "A3"], "2 (wave 1 without A1, B1; wave 3 without A3)"),
+        ([4], [], "1 (wave 1 not started; wave 2 not started; wave 3 not started)"),
+        ([], [], "0 (wave 1 not started; wave 2 not started; wave 3 not started ...)"),
+    ],
+)
+def test_earlier_waves_that_are_missing_are_named_the_first_three_at_least(complete: list[int], gone: list[str], said: str) -> None:
+    plan = {"waves": [{"wave": number, "moas": [f"A{number}", f"B{number}"]} for number in range(1, 6)]}
+    lines = [{"kind": "wave", "wave": number, "state": "complete"} for number in complete]
+    status = {code: {"state": "suspended" if code in gone else "onboarded"} for entry in plan["waves"] for code in entry["moas"]}
+    row = earlier_waves({"lines": lines, "status": status}, plan, 5)
+    assert (row["measured"], row["ok"]) == (said, said == "4")
+
+
+def test_what_is_not_known_is_a_plain_no() -> None:
+    assert leader([{}])["ok"] is False
+    assert by_prometheus("lag", "lag of a replica", 1, {"lag": None}, {})["ok"] is False
+
+
+def test_users_count_as_planned_as_listed_or_as_on_board_whatever_is_most() -> None:
+    plan = {**rollout_plan(PLAN), "carries": 100}
+    found = {"listed": {"AAA": "25", "BBB": 4}, "status": {"BBB": {"users": 12}, "AAA": {"state": "onboarded"}}}
+    row = capacity(found, plan, 1)
+    assert row == {"gate": "capacity", "asked": "users after this wave", "measured": "37", "limit": "<= 100", "ok": True}
+    assert capacity({}, plan, 2) == {**row, "measured": "60"}
+    assert capacity({"listed": {"CCC": 70}}, plan, 2) == {**row, "measured": "100"}
+    assert capacity({"listed": {"CCC": 71}}, plan, 2) == {**row, "measured": "101", "ok": False}
 
 
 def test_the_forecast_stays_open_below_its_limit_and_where_nobody_is_on_board_yet() -> None:

@@ -11,7 +11,7 @@ from test_rollout_plan import CALENDAR, PLAN
 
 import charts
 from rollout_plan import rollout_plan
-from rollout_report import rollout_report
+from rollout_report import PROVEN, rollout_report
 
 SIGNED = {"at": "2027-01-04T08:00:00Z", "who": "amina"}
 LINES: list[dict[str, Any]] = [
@@ -42,15 +42,77 @@ def test_what_it_says() -> None:
 
 
 def test_what_people_who_were_not_there_want_to_know() -> None:
-    gates = [{"asked": "ready hosts", "ok": True, "skipped": False}, {"asked": "backup (h)", "ok": True, "skipped": True}]
     later = [*LINES, {"kind": "wave", "wave": 1, "state": "incomplete", "at": "2027-01-04T08:31:10Z", "who": "amina"}]
-    report = rollout_report(later, rollout_plan(PLAN, CALENDAR), 1, gates=gates, samples=[{"second": 60, "errors_percent": 0.25}], zone="Asia/Manila")
+    report = rollout_report(later, rollout_plan(PLAN, CALENDAR), 1, samples=[{"second": 60, "errors_percent": 0.25}], zone="Asia/Manila")
     assert report["when"] == "2027-01-04 16:00 to 16:31, 31 minutes"
     assert report["open"] == [{"code": "BBB", "name": "Second", "why": "no space left"}]
-    assert report["checks"] == "1 of 2 checks passed before the wave; left out on purpose: backup (h)."
-    assert report["next"].startswith("Wave 2 with 1 organisations and 30 users, planned from 2027-01-18")
     assert report["figures"][2] == {"value": "0.25 %", "words": "of requests failed at worst, under watch"}
     assert [row["words"] for row in report["moas"]] == ["on board", "not on board"]
+
+
+def gate(asked: str, ok: bool = True, skipped: bool = False) -> dict[str, Any]:
+    return {"asked": asked, "ok": ok, "skipped": skipped}
+
+
+@pytest.mark.parametrize(
+    ("gates", "said"),
+    [
+        ([], ""),
+        ([gate("leader"), gate("ready hosts")], "2 of 2 checks passed before the wave."),
+        ([gate("leader"), gate("ready hosts", ok=False)], "1 of 2 checks passed before the wave."),
+        (
+            [gate("leader"), gate("ready hosts"), gate("date"), gate("backup (h)", skipped=True), gate("lag (s)", skipped=True)],
+            "3 of 5 checks passed before the wave; left out on purpose: backup (h), lag (s).",
+        ),
+    ],
+)
+def test_a_check_that_was_left_out_did_not_pass(gates: list[dict[str, Any]], said: str) -> None:
+    assert rollout_report(LINES, rollout_plan(PLAN), 1, gates=gates)["checks"] == said
+
+
+@pytest.mark.parametrize(
+    ("calendar", "wave", "said"),
+    [
+        (CALENDAR, 1, "Wave 2 with 1 organisations and 30 users, planned from 2027-01-18, coordinator Omar."),
+        ("", 1, "Wave 2 with 1 organisations and 30 users."),
+        (CALENDAR, 2, "No wave is left to start."),
+    ],
+)
+def test_what_comes_next_is_told_as_far_as_it_is_planned(calendar: str, wave: int, said: str) -> None:
+    assert rollout_report([], rollout_plan(PLAN, calendar), wave)["next"] == said
+
+
+def wave(state: str, clock: str) -> dict[str, Any]:
+    return {"kind": "wave", "wave": 1, "state": state, "at": f"2027-01-04T{clock}Z", "who": "amina"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "when"),
+    [
+        ([], ""),
+        ([wave("started", "08:00:00"), wave("complete", "08:00:20")], "2027-01-04 08:00 to 08:00, 1 minute"),
+        ([wave("started", "08:00:00"), wave("complete", "08:02:05")], "2027-01-04 08:00 to 08:02, 2 minutes"),
+        ([wave("started", "08:00:00"), wave("complete", "09:30:00")], "2027-01-04 08:00 to 09:30, 90 minutes"),
+        ([wave("started", "08:00:00"), wave("incomplete", "08:05:00"), wave("started", "10:00:00"), wave("complete", "10:03:00")],
+         "2027-01-04 10:00 to 10:03, 3 minutes"),
+        ([wave("taken back", "11:00:00"), wave("taken back", "11:04:00")], "2027-01-04 11:00 to 11:04, 4 minutes"),
+    ],
+)  # fmt: skip
+def test_a_wave_took_as_long_as_its_last_run(lines: list[dict[str, Any]], when: str) -> None:
+    assert rollout_report(lines, rollout_plan(PLAN), 1)["when"] == when
+
+
+@pytest.mark.parametrize(
+    ("state", "detail", "finding"),
+    [
+        ("proven", "logs in, sees AAA, its own record, not another's (404)", PROVEN),
+        ("proven", "logs in", "logs in"),
+        ("failed", "its own record 7 answered 403", "its own record 7 answered 403"),
+    ],
+)
+def test_only_a_proof_with_data_is_called_one(state: str, detail: str, finding: str) -> None:
+    lines = [{**LINES[2], "state": state, "detail": detail}]
+    assert rollout_report(lines, rollout_plan(PLAN), 1)["moas"][0]["finding"] == finding
 
 
 def test_a_wave_is_complete_only_when_the_record_says_that_its_soak_ended_well() -> None:

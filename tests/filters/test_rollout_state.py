@@ -16,12 +16,15 @@ from rollout_plan import rollout_plan
 from rollout_state import (
     RecordConflict,
     rollout_agreed,
+    rollout_events,
     rollout_metrics,
     rollout_news,
+    rollout_result,
     rollout_state,
     rollout_table,
     rollout_touched_waves,
     rollout_wave_entry,
+    wave_standing,
 )
 
 
@@ -127,6 +130,44 @@ def test_waves_follow_from_their_moas() -> None:
     half = rollout_wave_entry([moa("AAA"), moa("BBB", "failed")], plan, 1)[0]
     assert (half["state"], half["detail"]) == ("incomplete", "not on board: BBB")
     assert rollout_wave_entry([moa("AAA", "suspended"), moa("BBB", "suspended")], plan, 1)[0]["state"] == "taken back"
+
+
+def wave(state: str) -> dict[str, Any]:
+    return {"kind": "wave", "wave": 1, "state": state}
+
+
+@pytest.mark.parametrize(
+    ("lines", "gates", "result"),
+    [
+        ([], [], "failed"),
+        ([wave("started")], [], "failed"),
+        ([wave("started"), wave("incomplete")], [{"ok": True}], "incomplete"),
+        ([wave("incomplete"), wave("taken back")], [], "taken_back"),
+        ([wave("incomplete")], [{"ok": True}, {"ok": False}], "failed"),
+        ([{**wave("incomplete"), "wave": 2}], [], "failed"),
+    ],
+)
+def test_how_a_run_that_failed_ended(lines: list[dict[str, Any]], gates: list[dict[str, Any]], result: str) -> None:
+    assert rollout_result(lines, "1", gates) == result
+
+
+def test_a_state_is_one_word_in_the_record_of_all_changes() -> None:
+    assert rollout_events([wave("taken back")]) == [{"wave": 1, "phase": "taken_back", "text": "wave 1"}]
+
+
+@pytest.mark.parametrize(
+    ("lines", "standing"),
+    [
+        ([], "not started"),
+        ([moa("AAA"), moa("BBB", "failed"), wave("complete")], "incomplete"),
+        # Brought on board one by one: nobody watched the wave as a whole.
+        ([moa("AAA"), moa("BBB")], "incomplete"),
+        ([moa("AAA"), moa("BBB"), wave("started")], "started"),
+        ([moa("AAA"), moa("BBB"), wave("complete")], "complete"),
+    ],
+)
+def test_a_wave_is_complete_only_when_the_record_says_so_too(lines: list[dict[str, Any]], standing: str) -> None:
+    assert wave_standing(rollout_plan(PLAN), 1, rollout_state(lines)) == standing
 
 
 def test_only_waves_that_were_started_are_touched() -> None:

@@ -23,8 +23,11 @@ def test_empty_tiers() -> None:
 
 
 def test_two_addresses_are_refused_with_the_culprit() -> None:
-    with pytest.raises(ValueError, match=r"db1 has the address 192\.0\.2\.41 in tier database and 192\.0\.2\.99 in tier cache"):
+    with pytest.raises(ValueError, match="^scrape_targets: ") as refused:
         scrape_targets({"database": [DB], "cache": [{"name": "db1", "address": "192.0.2.99"}]})
+    assert str(refused.value).removeprefix("scrape_targets: ") == (
+        "db1 has the address 192.0.2.41 in tier database and 192.0.2.99 in tier cache; a host has one ansible_host"
+    )
 
 
 def test_no_dict_is_refused() -> None:

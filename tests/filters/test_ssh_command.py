@@ -13,9 +13,11 @@ def test_it_takes_what_the_connection_takes() -> None:
         "ansible_port": 2222,
         "ansible_ssh_private_key_file": "/keys/id",
         "ansible_ssh_common_args": "-o UserKnownHostsFile='/a b/known' -o IdentitiesOnly=yes\n",
+        "ansible_ssh_extra_args": "-J 'jump host'",
     }
     assert ssh_command(variables, ["psql", "-c", "SELECT 1; --"]) == [
-        "ssh", *OPTIONS, "-o", "UserKnownHostsFile=/a b/known", "-o", "IdentitiesOnly=yes", "-i", "/keys/id", "-p", "2222", "-l", "ops",
+        "ssh", *OPTIONS, "-o", "UserKnownHostsFile=/a b/known", "-o", "IdentitiesOnly=yes", "-J", "jump host",
+        "-i", "/keys/id", "-p", "2222", "-l", "ops",
         "192.0.2.41", "sudo -n psql -c 'SELECT 1; --'",
     ]  # fmt: skip
 
