@@ -229,8 +229,7 @@ def application_problems(host: str, variables: Variables) -> Iterator[str]:
         value = variables.get(host, variable)
         set_in.update({str(name): f"{variable}.{name}" for name in value} if isinstance(value, Mapping) else {})
     for problem in environment_problems(application_environment(host, variables), required=_DECIDED):
-        name = problem.split()[0]
-        yield f"{set_in.get(name, f'runtime_environment.{name}')}: {problem}"
+        yield f"{set_in[problem.split()[0]]}: {problem}"
 
 
 def measured_problems(groups: Mapping[str, Sequence[str]], variables: Variables, now: datetime.datetime) -> Iterator[str]:
