@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
+import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -151,11 +153,11 @@ def pools_of(host: str, settings: Mapping[str, Any]) -> list[Pool]:
         },
         **(settings.get("databases") or {}),
     }
-    users: Mapping[str, Mapping[str, Any]] = settings.get("users") or {"application": {}}
+    users = list((settings.get("users") or {}).values()) or [{}]
     pools = []
     for database, own in databases.items():
         default = _number(host, own, "pool_size", size)
-        sizes = [_number(host, user or {}, "pool_size", default) for user in users.values()]
+        sizes = [_number(host, user or {}, "pool_size", default) for user in users]
         pools.append(
             Pool(
                 database=database,
@@ -167,9 +169,9 @@ def pools_of(host: str, settings: Mapping[str, Any]) -> list[Pool]:
     return pools
 
 
-def pool_sum(settings: Mapping[str, Any], host: str) -> int:
+def pool_sum(pools: Iterable[Pool]) -> int:
     """Connections one pooler may hold."""
-    return sum(pool.most for pool in pools_of(host, settings))
+    return sum(pool.most for pool in pools)
 
 
 def check_clients(budget: Budget, fleet: Any, poolers: Mapping[str, Mapping[str, Any]]) -> None:
@@ -199,11 +201,11 @@ def check_clients(budget: Budget, fleet: Any, poolers: Mapping[str, Mapping[str,
             )
 
 
-def check_poolers(budget: Budget, poolers: Mapping[str, Mapping[str, Any]]) -> None:
+def check_poolers(budget: Budget, pools: Mapping[str, Sequence[Pool]]) -> None:
     """No pool is larger than the cap of its own database: it would never be used, and nobody would know why."""
     found: dict[tuple[Pool, str], list[str]] = {}
-    for host, settings in poolers.items():
-        for pool in pools_of(host, settings):
+    for host, own in pools.items():
+        for pool in own:
             if pool.oversight:
                 prefix = "replica_" if pool.database == "replica" else ""
                 found.setdefault((pool, prefix), []).append(host)
@@ -216,9 +218,9 @@ def check_poolers(budget: Budget, poolers: Mapping[str, Mapping[str, Any]]) -> N
         )
 
 
-def pool_limit(settings: Mapping[str, Any], host: str) -> int:
+def pool_limit(pools: Iterable[Pool]) -> int:
     """Connections that the caps of one pooler allow; without a cap the pool itself is the limit."""
-    return sum(pool.cap or pool.most for pool in pools_of(host, settings))
+    return sum(pool.cap or pool.most for pool in pools)
 
 
 def reserved_slots(host: str, settings: Mapping[str, Any]) -> int:
@@ -228,32 +230,37 @@ def reserved_slots(host: str, settings: Mapping[str, Any]) -> int:
     return superusers + _number(host, settings, "reserved_connections", 0) + others
 
 
-def lowered(host: str, settings: Mapping[str, Any], size: int, caps: bool) -> dict[str, Any]:
-    """One pooler with its general pool held to a size and, where asked for, its cap to what the pools can use then."""
-    cap = _number(host, settings, "max_db_connections", 0)
-    if caps:
-        own = [_number(host, user or {}, "pool_size", size) for user in (settings.get("users") or {}).values()]
-        cap = min(cap, max([size, *own]) + _number(host, settings, "reserve_pool_size", 0))
-    return {**settings, "default_pool_size": min(size, _number(host, settings, "default_pool_size")), "max_db_connections": cap}
+def held(poolers: Mapping[str, Mapping[str, Any]], size: int, cap: float = math.inf) -> list[list[Pool]]:
+    """Pools of poolers, whose numbers are checked, with general pools and caps held to these values; no cap stays none."""
+    found = []
+    for host, settings in poolers.items():
+        own_size, own_cap = int(settings["default_pool_size"]), int(settings.get("max_db_connections", 0))
+        found.append(pools_of(host, {**settings, "default_pool_size": min(size, own_size), "max_db_connections": min(cap, own_cap)}))
+    return found
 
 
-def largest_pool(poolers: Mapping[str, Mapping[str, Any]], limit: int, caps: bool) -> int:
+def least_cap(poolers: Mapping[str, Mapping[str, Any]], size: int) -> int:
+    """The lowest cap that holds back no pool of one user, where general pools are held to a size."""
+    return max(leader.largest + leader.reserve for leader, *_ in held(poolers, size))
+
+
+def largest_pool(poolers: Mapping[str, Mapping[str, Any]], limit: int, caps: bool = False) -> int:
     """The largest general pool with which all poolers fit; 0 where none does."""
-    # The sum grows with the pool: look for the last size that fits.
-    low, high = 0, 1 + max(_number(host, settings, "default_pool_size") for host, settings in poolers.items())
-    while high - low > 1:
-        middle = (low + high) // 2
-        fits = limit >= sum(pool_sum(lowered(host, settings, middle, caps), host) for host, settings in poolers.items())
-        low, high = (middle, high) if fits else (low, middle)
-    return low
+
+    def total(size: int) -> int:
+        cap = least_cap(poolers, size) if caps else math.inf
+        return sum(pool_sum(pools) for pools in held(poolers, size, cap))
+
+    most = max(int(settings["default_pool_size"]) for settings in poolers.values())
+    # The sum grows with the pool: as many sizes fit as the last of them is large.
+    return bisect.bisect_right(range(1, most + 1), limit, key=total)
 
 
 def pool_fix(poolers: Mapping[str, Mapping[str, Any]], total: int, limit: int, reserved: int) -> str:
     """The settings that bring the sum below the limit, with the largest values that do."""
-    size, capped = largest_pool(poolers, limit, caps=False), largest_pool(poolers, limit, caps=True)
+    size, capped = largest_pool(poolers, limit), largest_pool(poolers, limit, caps=True)
     if capped > size:
-        cap = max(lowered(host, settings, capped, True)["max_db_connections"] for host, settings in poolers.items())
-        return f"lower pgbouncer_settings.max_db_connections to {cap} and default_pool_size to {capped}"
+        return f"lower pgbouncer_settings.max_db_connections to {least_cap(poolers, capped)} and default_pool_size to {capped}"
     if size:
         return f"lower pgbouncer_settings.default_pool_size to {size}"
     return f"raise postgres_settings.max_connections to {total + reserved} or have fewer poolers"
@@ -264,32 +271,34 @@ def enumerate_hosts(hosts: list[str]) -> str:
     return " and ".join([part for part in (", ".join(hosts[:-1]), hosts[-1]) if part])
 
 
-def describe_pools(poolers: Mapping[str, Mapping[str, Any]]) -> str:
+def describe_pools(sums: Mapping[str, int]) -> str:
     """'6 poolers x 80' where they are alike, else every sum."""
-    sums = [pool_sum(settings, host) for host, settings in poolers.items()]
-    if len(set(sums)) == 1:
-        return f"{len(sums)} poolers x {sums[0]}"
-    return " + ".join(f"{host} {number}" for host, number in zip(poolers, sums, strict=True))
+    if len(set(sums.values())) == 1:
+        return f"{len(sums)} poolers x {next(iter(sums.values()))}"
+    return " + ".join(f"{host} {number}" for host, number in sums.items())
 
 
-def check_connections(budget: Budget, poolers: Mapping[str, Mapping[str, Any]], databases: Mapping[str, Mapping[str, Any]]) -> None:
+def check_connections(
+    budget: Budget, poolers: Mapping[str, Mapping[str, Any]], pools: Mapping[str, Sequence[Pool]], databases: Mapping[str, Mapping[str, Any]]
+) -> None:
     """All pools together fit into every database host."""
     if not poolers:
         return
-    for host, settings in poolers.items():
-        parts = " + ".join(f"{pool.database} {pool.most}" for pool in pools_of(host, settings))
-        budget.add("pools", host, parts, pool_sum(settings, host), pool_limit(settings, host))
-    total = sum(pool_sum(settings, host) for host, settings in poolers.items())
+    sums = {host: pool_sum(own) for host, own in pools.items()}
+    for host, own in pools.items():
+        parts = " + ".join(f"{pool.database} {pool.most}" for pool in own)
+        budget.add("pools", host, parts, sums[host], pool_limit(own))
+    what, total = describe_pools(sums), sum(sums.values())
     too_small: dict[tuple[int, int], list[str]] = {}
     for host, settings in databases.items():
         allowed = _number(host, settings, "max_connections", least=1)
         reserved = reserved_slots(host, settings)
-        if not budget.add("connections", host, describe_pools(poolers), total, allowed - reserved):
+        if not budget.add("connections", host, what, total, allowed - reserved):
             too_small.setdefault((allowed, reserved), []).append(host)
     for (allowed, reserved), hosts in too_small.items():
         limit = allowed - reserved
         budget.problems.append(
-            f"{WHO}: {describe_pools(poolers)} = {total} connections, but {enumerate_hosts(hosts)} {'allow' if hosts[1:] else 'allows'} {limit} "
+            f"{WHO}: {what} = {total} connections, but {enumerate_hosts(hosts)} {'allow' if hosts[1:] else 'allows'} {limit} "
             f"(max_connections {allowed} less {reserved} reserved); {pool_fix(poolers, total, limit, reserved)}"
         )
 
@@ -302,9 +311,9 @@ def check_memory(budget: Budget, databases: Mapping[str, Mapping[str, Any]]) -> 
             continue
         memory = _number(host, settings, "memory_mb", least=1)
         connections = _number(host, settings, "max_connections", least=1)
-        work_mem = parse_size_mb(f"{WHO}: {host}", "work_mem", settings.get("work_mem", "4MB"))
-        shared = parse_size_mb(f"{WHO}: {host}", "shared_buffers", settings.get("shared_buffers", "128MB"))
-        what = f"{connections} connections x {settings.get('work_mem', '4MB')} + {settings.get('shared_buffers', '128MB')} shared"
+        sizes = {"work_mem": "4MB", "shared_buffers": "128MB", **settings}
+        work_mem, shared = (parse_size_mb(f"{WHO}: {host}", name, sizes[name]) for name in ("work_mem", "shared_buffers"))
+        what = f"{connections} connections x {sizes['work_mem']} + {sizes['shared_buffers']} shared"
         needed = -(-int((connections * work_mem + shared) * 1024) // 1024)
         if not budget.add("memory", host, what, needed, memory, "MB"):
             too_much.setdefault((what, needed, memory, memory_fix(memory, connections, work_mem, shared)), []).append(host)
@@ -327,12 +336,12 @@ def memory_fix(memory: int, connections: int, work_mem: float, shared: float) ->
 def check_equal(budget: Budget, databases: Mapping[str, Mapping[str, Any]]) -> None:
     """A replica with a lower value refuses to start or stops replaying."""
     for name in SAME_EVERYWHERE:
-        values = {host: settings[name] for host, settings in databases.items() if name in settings}
-        if len({str(value) for value in values.values()}) > 1:
+        values = {host: _number(host, settings, name) for host, settings in databases.items() if name in settings}
+        if len(set(values.values())) > 1:
             found = ", ".join(f"{host} has {value}" for host, value in values.items())
             budget.problems.append(
                 f"{WHO}: {name} must be the same on all database hosts, because any of them may lead, but {found}; "
-                f"set postgres_settings.{name} for the whole group to {max(values.values(), key=lambda v: whole_number(WHO, name, v, 0))}"
+                f"set postgres_settings.{name} for the whole group to {max(values.values())}"
             )
 
 
@@ -343,8 +352,9 @@ def connection_budget(fleet: Any, **unknown: Any) -> dict[str, Any]:
     poolers, databases = _tier(fleet, "pgbouncer"), _tier(fleet, "postgres")
     budget = Budget()
     check_clients(budget, fleet, poolers)
-    check_poolers(budget, poolers)
-    check_connections(budget, poolers, databases)
+    pools = {host: pools_of(host, settings) for host, settings in poolers.items()}
+    check_poolers(budget, pools)
+    check_connections(budget, poolers, pools, databases)
     check_memory(budget, databases)
     check_equal(budget, databases)
     return {

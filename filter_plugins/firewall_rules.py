@@ -121,7 +121,7 @@ def _rules(
     if not mine & set(_names(flow[here])):
         return
     others = sorted({address for name in _names(flow[there]) for address in addresses[name]} - {own})
-    networks = [ipaddress.ip_network(address, strict=False) for address in others]
+    networks = [ipaddress.ip_interface(address).network for address in others]
     if not networks:
         return
     yield {
@@ -148,7 +148,7 @@ def firewall_rules(
     for name, listed in addresses.items():
         for address in listed:
             try:
-                ipaddress.ip_network(address, strict=False)
+                ipaddress.ip_interface(address)
             except ValueError as error:
                 raise FlowError(f"{WHO}: {address!r} of {name} is no address; use numbers like 192.0.2.10 or 192.0.2.0/24") from error
     mine = {*host_groups, "every"}
@@ -158,7 +158,7 @@ def firewall_rules(
     listens: set[str] = set()
     for flow in flows:
         _check(flow, list(addresses), ports)
-        key = (*sorted(_names(flow["from"])), "to", *sorted(_names(flow["to"])), flow.get("protocol", "tcp"), flow.get("port"))
+        key = (tuple(sorted(_names(flow["from"]))), tuple(sorted(_names(flow["to"]))), flow.get("protocol", "tcp"), flow.get("port"))
         if key in seen:
             raise FlowError(f"{WHO}: the flow {_shown(flow)}, port {flow.get('port')}, is in the table twice; remove one")
         seen.add(key)

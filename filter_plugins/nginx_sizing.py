@@ -65,7 +65,7 @@ def nginx_sizing(host_capacity: Any, host_services: Any, **unknown: Any) -> dict
     host = parse_host(WHO, host_capacity)
     share = memory_share_mb(WHO, host, parse_services(WHO, host_services, "lb"), "lb")
     connections = max(CONNECTIONS_MIN, min(CONNECTIONS_MAX, share * CONNECTIONS_PER_MB))
-    by_memory = share * 1024 // MEMORY_PART // CONNECTION_KB // connections
+    by_memory = share * 1024 // (MEMORY_PART * CONNECTION_KB * connections)
     return {
         "worker_processes": max(1, min(host.vcpus, PROCESSES_MAX, by_memory)),
         "worker_connections": connections,

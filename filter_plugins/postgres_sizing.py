@@ -104,10 +104,11 @@ def connections_for(share_mb: int, poolers: int) -> int:
     """Connections that one host's memory carries."""
     by_memory = share_mb * CONNECTIONS_AT_REFERENCE // REFERENCE_MEMORY_MB
     wanted = min(CONNECTIONS_AT_REFERENCE, max(CONNECTIONS_MIN, by_memory, RESERVED + poolers * LEAST_PER_POOLER))
-    if wanted * LEAST_MB_PER_CONNECTION > share_mb:
+    carried = share_mb // LEAST_MB_PER_CONNECTION
+    if wanted > carried:
         raise SizingError(
-            f"{WHO}: {poolers} poolers need max_connections {wanted}, but {share_mb} MB of memory carry "
-            f"{share_mb // LEAST_MB_PER_CONNECTION}; give the database hosts {wanted * LEAST_MB_PER_CONNECTION} MB or more"
+            f"{WHO}: {poolers} poolers need max_connections {wanted}, but {share_mb} MB of memory carry {carried}; "
+            f"give the database hosts {wanted * LEAST_MB_PER_CONNECTION} MB or more"
         )
     return wanted
 
@@ -174,7 +175,7 @@ def postgres_sizing(host_capacity: Any, host_services: Any, fleet: Any = None, p
         "max_prepared_transactions": 0,  # manual, 19.4.1: default; Django uses none
         "max_locks_per_transaction": 64,  # manual, 19.12: default
         "autovacuum_max_workers": min(AUTOVACUUM_MAX, max(AUTOVACUUM_MIN, host.vcpus // VCPUS_PER_AUTOVACUUM_WORKER)),
-        "wal_buffers": f"{max(1, min(WAL_SEGMENT_MB, shared_buffers // WAL_BUFFERS_PART))}MB",
+        "wal_buffers": f"{min(WAL_SEGMENT_MB, shared_buffers // WAL_BUFFERS_PART)}MB",
         "min_wal_size": f"{min_wal}MB",
         "max_wal_size": f"{max_wal}MB",
         "checkpoint_completion_target": 0.9,  # facts; manual, 19.5.2: default

@@ -140,7 +140,7 @@ def known_names(project: Path) -> set[str]:
     names: set[str] = set()
     for pattern in ("roles/*/meta/argument_specs.yml", "roles/*/defaults/*.yml", "group_vars/**/*.yml", "playbooks/*.yml"):
         for path in project.glob(pattern):
-            names.update(re.findall(r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+\b", path.read_text(encoding="utf-8")))
+            names.update(re.findall(r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+\b", path.read_text()))
     return names
 
 
@@ -165,8 +165,7 @@ def variable_problems(hosts: Sequence[str], variables: Variables, project: Path,
     yield from inventory_rules.secret_problems({name: variables.get(first, name) for name in inventory_rules.SECRET_LENGTHS})
     yield from inventory_rules.certificate_problems("pki_ca_certificate", variables.get(first, "pki_ca_certificate"), now)
     domain = variables.get(first, "platform_domain")
-    bought = variables.get(first, "nginx_certificate")
-    yield from inventory_rules.certificate_problems("nginx_certificate", bought if isinstance(bought, str) else None, now, domain)
+    yield from inventory_rules.certificate_problems("nginx_certificate", variables.get(first, "nginx_certificate"), now, domain)
     where: dict[str, list[str]] = {}
     for host in hosts:
         for name in variables.names(host):
@@ -188,12 +187,12 @@ def application_environment(host: str, variables: Variables) -> dict[str, str]:
         return ",".join(str(each) for each in value) if isinstance(value, (list, tuple)) else str(value or "")
 
     domain, address = get(host, "platform_domain"), get(host, "ansible_host")
-    allowed = get(host, "runtime_allowed_hosts")
+    allowed, url = get(host, "runtime_allowed_hosts"), joined(get(host, "runtime_public_url") or get(host, "platform_public_url"))
     environment = {
         "DEBUG": "0",
         "ALLOWED_HOSTS": joined([domain, address] if allowed is None else allowed),
-        "CSRF_TRUSTED_ORIGINS": joined(get(host, "runtime_public_url") or get(host, "platform_public_url")),
-        "BASE_URL": joined(get(host, "runtime_public_url") or get(host, "platform_public_url")),
+        "CSRF_TRUSTED_ORIGINS": url,
+        "BASE_URL": url,
         "DJANGO_SETTINGS_MODULE": joined(get(host, "runtime_settings_module") or "obcms.settings"),
         "LOG_LEVEL": joined(get(host, "runtime_log_level") or "INFO"),
         "ADMIN_IP_WHITELIST": joined(get(host, "runtime_admin_networks")),

@@ -112,11 +112,12 @@ def calendar(measured: Mapping[str, Any], plan: Mapping[str, Any], wave: int) ->
 def _users_after(measured: Mapping[str, Any], plan: Mapping[str, Any], wave: int) -> int:
     """Users at the end of this wave: of each MOA as many as planned, unless its list has more or more are on board already."""
     listed, status = measured.get("listed") or {}, measured.get("status") or {}
-    return sum(
-        max(moa["users"], int(listed.get(moa["code"], 0)), int(status.get(moa["code"], {}).get("users", 0)))
-        for moa in plan["moas"]
-        if moa["wave"] <= wave
-    )
+
+    def users(moa: Mapping[str, Any]) -> int:
+        known = (listed.get(moa["code"]), status.get(moa["code"], {}).get("users"))
+        return max([int(moa["users"]), *(int(number) for number in known if number)])
+
+    return sum(users(moa) for moa in plan["moas"] if moa["wave"] <= wave)
 
 
 def capacity(measured: Mapping[str, Any], plan: Mapping[str, Any], wave: int) -> dict[str, Any] | None:

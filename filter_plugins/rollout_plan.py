@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import io
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -108,8 +109,8 @@ class Wave:
 def _rows(who: str, text: str, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
     """Line number and cells of each row that is not empty."""
     # Remarks become empty lines, so that the numbers of lines stay those of the file.
-    remarked = "".join("\n" if line.startswith("#") else line for line in text.lstrip("\ufeff").splitlines(keepends=True))
-    reader = csv.reader(io.StringIO(remarked, newline=""))
+    remarked = "".join("\n" if line.startswith("#") else line for line in text.removeprefix("\ufeff").splitlines(keepends=True))
+    reader = csv.reader(io.StringIO(remarked, newline=None))
     header = [cell.strip() for cell in next((cells for cells in reader if cells), [])]
     missing = [name for name in columns if name not in header]
     if missing:
@@ -157,7 +158,7 @@ def _repeated(what: str, values: Iterable[str], fix: str) -> Iterator[str]:
 
 def _gaps(waves: Iterable[int]) -> Iterator[str]:
     present = set(waves)
-    missing = [number for number in range(1, max(present, default=0)) if number not in present]
+    missing = [number for number in range(1, max(present)) if number not in present]
     if missing:
         yield (
             f"moas.csv: wave {', '.join(map(str, missing))} has no MOA, but wave {max(present)} exists; number the waves 1, 2, 3 ... without a gap"
@@ -187,7 +188,7 @@ def _calendar_problems(rows: Sequence[tuple[int, Mapping[str, str]]], waves: set
 
 
 def _overlaps(waves: Sequence[Wave]) -> Iterator[str]:
-    for before, after in zip(waves, waves[1:], strict=False):
+    for before, after in itertools.pairwise(waves):
         if before.end and after.start and after.start <= before.end:
             yield (
                 f"waves.csv: wave {after.wave} starts on {after.start}, but wave {before.wave} lasts until {before.end}; "

@@ -240,7 +240,7 @@ def rollout_report(
         "checks": _checks(gates),
         "next": _next(plan, state, number),
         "open": [{"code": row["code"], "name": row["name"], "why": row["finding"] or row["words"]} for row in rows if row["state"] != "proven"],
-        "verdict": VERDICTS.get(standing, ""),
+        "verdict": VERDICTS[standing],
         "zone": zone,
         "written": timeline[-1]["at"] if timeline else "",
         "figures": [

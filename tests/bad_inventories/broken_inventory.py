@@ -73,12 +73,11 @@ def certificate(name: str, first: int, last: int) -> str:
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
-def answer(changes: dict[str, Any] | None) -> dict[str, Any] | None:
-    """What the module host_capacity answers on one host."""
+def answer(changes: dict[str, Any] | None, now: float) -> dict[str, Any] | None:
+    """What the module host_capacity answers on one host at this moment."""
     if changes is None:
         return None
     changes = dict(changes)
-    now = time.time()
     survey = {**SURVEY, "asked_at": now, "epoch": now + changes.pop("clock", 0), "listeners": [{"port": 22, "owner": "ssh.service"}]}
     capacity = {name: changes.pop(name, value) for name, value in CAPACITY.items()}
     survey.update({name: changes.pop(name) for name in list(changes) if name in survey})
@@ -91,8 +90,8 @@ def merged(base: dict[str, Any], changes: dict[str, Any] | None) -> dict[str, An
     return {name: value for name, value in {**base, **(changes or {})}.items() if value is not None}
 
 
-def write_inventory(case: dict[str, Any], folder: Path) -> Path:
-    """The inventory of one case."""
+def write_inventory(case: dict[str, Any], folder: Path, now: float | None = None) -> Path:
+    """The inventory of one case, whose hosts were measured now."""
     groups = merged(GROUPS, case.get("groups"))
     addresses = merged(ADDRESSES, case.get("addresses"))
     variables = merged({**VARIABLES, **secrets()}, case.get("vars"))
@@ -110,7 +109,7 @@ def write_inventory(case: dict[str, Any], folder: Path) -> Path:
     measured = case.get("measured", {})
     for host in [*hosts, *loose]:
         own = copy.deepcopy(case.get("host_vars", {}).get(host, {}))
-        result = answer(measured.get(host, {}))
+        result = answer(measured.get(host, {}), time.time() if now is None else now)
         if result is not None:
             own["__preflight_measured"] = result
         (folder / "host_vars" / f"{host}.yml").write_text(yaml.safe_dump(own))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,16 +40,20 @@ class Kept:
 
 
 @functools.cache
-def read(case: str) -> tuple[dict[str, list[str]], Kept, Any]:
-    """Groups and variables of a case, read once: where faults are tried by the thousand, reading is all the work. Ansible reads on in the folder."""
-    folder = tempfile.TemporaryDirectory()
-    inventory = read_inventory(write_inventory(yaml.safe_load(case), Path(folder.name) / "inventory"), PROJECT)
-    return inventory.groups, Kept(inventory.hostvars), folder
+def read(case: str) -> tuple[dict[str, list[str]], Kept, float, Any]:
+    """Groups and variables of a case, and when its hosts were measured.
+
+    Read once: where faults are tried by the thousand, reading is all the work. Ansible reads on in the folder.
+    """
+    folder, now = tempfile.TemporaryDirectory(), time.time()
+    inventory = read_inventory(write_inventory(yaml.safe_load(case), Path(folder.name) / "inventory", now), PROJECT)
+    return inventory.groups, Kept(inventory.hostvars), now, folder
 
 
 def report(case: dict[str, Any]) -> dict[str, Any]:
-    groups, variables, _ = read(yaml.safe_dump(case))
-    return preflight_report(groups, variables, project=str(PROJECT))
+    """What preflight says at the moment at which the hosts were measured, however long ago that is."""
+    groups, variables, now, _ = read(yaml.safe_dump(case))
+    return preflight_report(groups, variables, project=str(PROJECT), now=datetime.datetime.fromtimestamp(now, datetime.UTC))
 
 
 def test_a_good_inventory_has_no_problem_and_a_budget() -> None:

@@ -192,6 +192,14 @@ def test_memory_fix_names_a_value_that_postgresql_takes(settings: dict[str, Any]
     assert connection_budget({"postgres": {"db1": settings}})["problems"][0].endswith(f"; lower postgres_settings.{fix}")
 
 
+def test_database_hosts_with_the_same_settings_are_named_together() -> None:
+    same = {"max_connections": 100, "memory_mb": 512, "work_mem": "16MB"}
+    assert connection_budget({"postgres": {"db1": same, "db2": same}})["problems"] == [
+        "connection_budget: 100 connections x 16MB + 128MB shared = 1728 MB, but db1 and db2 have 512 MB for PostgreSQL; "
+        "lower postgres_settings.work_mem to 3MB"
+    ]
+
+
 def test_part_of_a_megabyte_counts() -> None:
     fleet = changed("postgres", shared_buffers="4096MB", work_mem="25166kB")
     assert connection_budget(fleet)["rows"][-1]["count"] == 16385
@@ -257,6 +265,61 @@ def test_when_no_pool_can_be_small_enough_the_database_must_allow_more() -> None
     assert connection_budget(changed("postgres", max_connections=205))["problems"][0].endswith("to 500 or have fewer poolers")
 
 
+def poolers(**settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Poolers without replica pools before one database host that allows 100 connections."""
+    held = {name: {"max_client_conn": 1000, "replica_pool_size": 0, **own} for name, own in settings.items()}
+    return {"pgbouncer": held, "postgres": {"db1": {"max_connections": 120}}}
+
+
+TWO_USERS = {"application": {}, "people": None}
+
+
+@pytest.mark.parametrize(
+    ("fleet", "fix"),
+    [
+        # Two users share what is left, with a reserve each, where nothing caps them.
+        (poolers(web1={"default_pool_size": 300, "users": TWO_USERS}), "default_pool_size to 50"),
+        (poolers(web1={"default_pool_size": "300", "reserve_pool_size": "5", "users": TWO_USERS}), "default_pool_size to 45"),
+        # A cap lets one of them have more, when the other leaves it room.
+        (
+            poolers(web1={"default_pool_size": 300, "reserve_pool_size": 5, "max_db_connections": "305", "users": TWO_USERS}),
+            "max_db_connections to 100 and default_pool_size to 95",
+        ),
+        # The pool is no larger than it was.
+        (
+            poolers(web1={"default_pool_size": 80, "max_db_connections": 150, "users": TWO_USERS}),
+            "max_db_connections to 80 and default_pool_size to 80",
+        ),
+        # web1 takes what its caps allow, 30 and 20; web2 the rest.
+        (
+            poolers(
+                web1={
+                    "default_pool_size": 20,
+                    "max_db_connections": 30,
+                    "replica_max_db_connections": 20,
+                    "users": {name: {"pool_size": 20} for name in "abc"},
+                },
+                web2={"default_pool_size": 300},
+            ),
+            "default_pool_size to 50",
+        ),
+        # The pools of 40 that one user has on web1, to the leader and to the replicas, are not held back.
+        (
+            poolers(
+                web1={"default_pool_size": 60, "max_db_connections": 200, "users": {"application": {}, "reports": {"pool_size": 40}}},
+                web2={"default_pool_size": 200, "max_db_connections": 200},
+            ),
+            "max_db_connections to 40 and default_pool_size to 20",
+        ),
+        (poolers(**{f"web{number}": {"default_pool_size": 2} for number in range(101)}), ""),
+    ],
+)
+def test_the_largest_pool_that_fits_is_named(fleet: dict[str, Any], fix: str) -> None:
+    (problem,) = connection_budget(fleet)["problems"]
+    last = f"lower pgbouncer_settings.{fix}" if fix else "raise postgres_settings.max_connections to 222 or have fewer poolers"
+    assert problem.endswith(f"; {last}")
+
+
 @pytest.mark.parametrize(
     ("fleet", "message"),
     [
@@ -279,6 +342,14 @@ def test_when_no_pool_can_be_small_enough_the_database_must_allow_more() -> None
         (
             {"postgres": {"db1": {"max_connections": 9, "memory_mb": 512, "work_mem": "much"}}},
             "connection_budget: db1: work_mem is 'much', but must be a number with kB, MB, GB or TB; write it like 4096MB",
+        ),
+        (
+            {"postgres": {"db1": {"max_connections": 0, "memory_mb": 512}}},
+            "connection_budget: db1: max_connections is 0, but must be a whole number of 1 or more; correct it",
+        ),
+        (
+            {"postgres": {"db1": {"max_worker_processes": 8}, "db2": {"max_worker_processes": "eight"}}},
+            "connection_budget: db2: max_worker_processes is 'eight', but must be a whole number of 0 or more; correct it",
         ),
         (
             {"postgres": ["db1"]},
@@ -376,22 +447,31 @@ def test_a_replica_that_has_less_than_its_leader_is_caught_on_any_fleet(fleet: d
     assert any(f"{setting} must be the same on all database hosts" in problem for problem in connection_budget(fleet)["problems"])
 
 
+def repaired(fleet: dict[str, dict[str, Any]], problem: str) -> dict[str, dict[str, Any]]:
+    """The fleet after somebody has done what the problem says about pools."""
+    fleet = copy.deepcopy(fleet)
+    if higher := re.search(r"raise postgres_settings.max_connections to (\d+)", problem):
+        for each in fleet["postgres"].values():
+            each.update(max_connections=int(higher[1]), work_mem="64kB")
+    for name in ("default_pool_size", "max_db_connections"):
+        if lower := re.search(rf"lower pgbouncer_settings\..*\b{name} to (\d+)", problem):
+            for each in fleet["pgbouncer"].values():
+                each[name] = min(each[name], int(lower[1]))
+    return fleet
+
+
+USERS = st.lists(st.sampled_from([{}, {"pool_size": 5}, {"pool_size": 60}]), min_size=1, max_size=4)
+
+
 @settings(max_examples=100)
-@given(FLEETS, st.integers(1, 900), st.booleans())
-def test_the_value_that_is_named_does_fit(fleet: dict[str, dict[str, Any]], pool: int, capped: bool) -> None:
+@given(FLEETS, st.integers(1, 900), st.booleans(), USERS, st.data())
+def test_the_values_that_are_named_do_fit(
+    fleet: dict[str, dict[str, Any]], pool: int, capped: bool, users: list[dict[str, int]], data: st.DataObject
+) -> None:
     for each in fleet["pgbouncer"].values():
         each.update(default_pool_size=pool, max_db_connections=each["max_db_connections"] if capped else 0)
+    fleet["pgbouncer"][data.draw(st.sampled_from(sorted(fleet["pgbouncer"])))]["users"] = {str(number): user for number, user in enumerate(users)}
     for problem in connection_budget(fleet)["problems"]:
-        repaired = copy.deepcopy(fleet)
-        lower = re.search(r"lower pgbouncer_settings.default_pool_size to (\d+)$", problem)
-        higher = re.search(r"raise postgres_settings.max_connections to (\d+)", problem)
-        if lower:
-            for each in repaired["pgbouncer"].values():
-                each["default_pool_size"] = int(lower.group(1))
-        elif higher:
-            for each in repaired["postgres"].values():
-                each.update(max_connections=int(higher.group(1)), work_mem="64kB")
-        else:
-            continue
-        again = connection_budget(repaired)["problems"]
-        assert not [each for each in again if "poolers" in each or "connections, but db" in each]
+        if " poolers x " in problem or "connections, but db" in problem:
+            again = connection_budget(repaired(fleet, problem))["problems"]
+            assert not [each for each in again if " poolers x " in each or "connections, but db" in each]

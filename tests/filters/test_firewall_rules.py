@@ -48,6 +48,12 @@ def test_a_host_needs_no_rule_for_itself() -> None:
     assert rules(flow(**{"from": "six", "to": "six"}), host=alone) == {"in": [], "out": [], "listens": ["tcp/8000"]}
 
 
+def test_a_group_may_list_plain_addresses_and_whole_networks() -> None:
+    groups = {"app": GROUPS["app"], "office": ["192.0.2.90", "198.51.100.7/24", "2001:db8::7/64"]}
+    (rule,) = firewall_rules([flow(**{"from": "office"})], groups, {"app": 8000}, EVERY, [], **WEB1)["in"]
+    assert (rule["v4"], rule["v6"]) == (["192.0.2.90", "198.51.100.0/24"], ["2001:db8::/64"])
+
+
 def test_families_operators_and_the_world() -> None:
     found = rules(
         flow(**{"from": ["six", "lb"]}), flow(**{"from": "operators", "port": "ssh"}), flow(**{"from": "every", "to": "world", "port": "dns"})
@@ -70,6 +76,10 @@ def test_a_protocol_without_a_port() -> None:
     ("wrong", "message"),
     [
         (flow(to="apps"), "apps in the flow lb to apps is no group; known are lb, app, six, nobody, every, operators, world"),
+        (
+            flow(to=["apps", "app", "all"]),
+            "apps, all in the flow lb to apps+app+all is no group; known are lb, app, six, nobody, every, operators, world",
+        ),
         (flow(**{"from": []}), "the flow  to app has no 'from'; name a group, every, operators or world"),
         (flow(to=None), "the flow lb to  has no 'to'; name a group, every, operators or world"),
         (flow(port="ap"), "port 'ap' of the flow lb to app is not in platform_ports; known are app, dns, ssh"),
@@ -86,7 +96,7 @@ def test_a_mistake_is_named(wrong: dict[str, Any], message: str) -> None:
 
 
 def test_a_flow_that_is_there_twice() -> None:
-    rules(flow(), flow(protocol="udp"), flow(port="ssh"), flow(**{"from": ["lb", "six"]}))
+    rules(flow(), flow(protocol="udp"), flow(port="ssh"), flow(**{"from": ["lb", "six"]}), flow(to="six"), flow(**{"from": "app", "to": "lb"}))
     with pytest.raises(FlowError, match="^firewall_rules: the flow lb to app, port app, is in the table twice; remove one$"):
         rules(flow(), flow(protocol="tcp", why="another reason"))
 

@@ -32,6 +32,11 @@ def test_one_process_per_cpu_as_far_as_memory_goes(vcpus: int, memory: int, expe
     }
 
 
+def test_one_more_process_needs_memory_for_all_of_its_connections() -> None:
+    # Beside the monitoring 17392 MB are left: 16 MB less than what 17 processes need.
+    assert nginx_sizing(host(64, 69632), ["lb", "monitoring"])["worker_processes"] == 16
+
+
 def test_a_crowded_host_keeps_the_least() -> None:
     sizes = nginx_sizing(host(8, 1540), ["lb", "app", "celery", "postgres", "redis", "monitoring"])
     assert (sizes["worker_processes"], sizes["worker_connections"]) == (2, 512)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fleets import ALL_SERVICES, DISK_GB, HOSTS, MEMORY_MB, VCPUS, at_least, host, megabytes
 from host_share import SizingError
-from postgres_sizing import postgres_sizing
+from postgres_sizing import postgres_sizing, work_mem
 
 SAME_ON_ALL = ("max_connections", "max_worker_processes", "max_wal_senders", "max_prepared_transactions", "max_locks_per_transaction")
 
@@ -81,12 +81,20 @@ def test_a_16_gb_machine_counts_as_16_gb_whatever_the_kernel_keeps(reported: int
             },
         ),
         (host(256, 65536, 100), {"max_worker_processes": 128, "max_parallel_workers": 128, "work_mem": "64MB"}),
-        (host(32, 32768, 100), {"autovacuum_max_workers": 4, "work_mem": "32MB"}),
+        (host(39, 32768, 100), {"autovacuum_max_workers": 4, "work_mem": "32MB"}),
     ],
 )
 def test_small_and_huge_hosts(capacity: dict[str, int], expected: dict[str, Any]) -> None:
     sizes = postgres_sizing(capacity, ["postgres"])
     assert {name: sizes[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("share_mb", "connections", "size"),
+    [(12, 100, "64kB"), (199, 100, "1018kB"), (200, 100, "1MB"), (399, 100, "1MB"), (400, 100, "2MB"), (12800, 100, "64MB"), (99999, 100, "64MB")],
+)
+def test_half_of_the_memory_is_for_sorting(share_mb: int, connections: int, size: str) -> None:
+    assert work_mem(share_mb, connections) == size
 
 
 def test_work_mem_below_a_megabyte_is_given_in_kb() -> None:
@@ -97,6 +105,16 @@ def test_work_mem_below_a_megabyte_is_given_in_kb() -> None:
 def test_poolers_are_promised_connections_that_memory_alone_would_not_give() -> None:
     assert postgres_sizing(host(1, 1024), ["postgres"], poolers=17)["max_connections"] == 105
     assert postgres_sizing(host(1, 1024), ["postgres"], poolers=16)["max_connections"] == 100
+
+
+def test_every_megabyte_may_carry_a_connection() -> None:
+    beside_the_application = host(1, 622)
+    assert postgres_sizing(beside_the_application, ["postgres", "app"], poolers=48)["max_connections"] == 260
+    with pytest.raises(SizingError) as raised:
+        postgres_sizing(beside_the_application, ["postgres", "app"], poolers=49)
+    assert str(raised.value) == (
+        "postgres_sizing: 49 poolers need max_connections 265, but 260 MB of memory carry 260; give the database hosts 265 MB or more"
+    )
 
 
 def test_the_smallest_member_sets_what_must_be_the_same() -> None:
@@ -112,6 +130,8 @@ def test_members_with_other_services_count_with_their_share() -> None:
     sizes = postgres_sizing(alone, ["postgres"], fleet=[{**alone, "services": ["postgres"]}, shared])
     assert sizes == postgres_sizing(alone, ["postgres"], fleet=[shared]) | {"shared_buffers": "4096MB"}
     assert sizes["max_connections"] < 500
+    # Whoever is in the fleet has a database.
+    assert sizes == postgres_sizing(alone, ["postgres"], fleet=[{**alone, "services": []}, {**shared, "services": ["app"]}])
 
 
 def test_services_on_the_host_take_their_share() -> None:
@@ -161,6 +181,18 @@ def test_services_on_the_host_take_their_share() -> None:
         (
             {"fleet": []},
             "postgres_sizing: fleet is empty, but must hold host_capacity of every member; add a host to the group postgres",
+        ),
+        (
+            {"fleet": [{**host(), "services": "postgres"}]},
+            "postgres_sizing: host_services is 'postgres', but must be a list of group names; pass group_names",
+        ),
+        (
+            {"fleet": [host(), {**host(memory_mb=512), "services": ["app"]}]},
+            "postgres_sizing: app + postgres need 614 MB together, but the host has 512 MB; give it 614 MB or move a service to another host",
+        ),
+        (
+            {"host_capacity": host(memory_mb=512), "host_services": ["app"], "fleet": [{**host(), "services": []}]},
+            "postgres_sizing: app + postgres need 614 MB together, but the host has 512 MB; give it 614 MB or move a service to another host",
         ),
         (
             {"fleet": host()},

@@ -12,7 +12,10 @@ from rollout_gates import (
     BUSY,
     FORECAST,
     GateError,
+    by_prometheus,
+    capacity,
     earlier_waves,
+    leader,
     rollout_answers,
     rollout_checkpoints,
     rollout_gates,
@@ -120,6 +123,21 @@ def test_earlier_waves_that_are_missing_are_named_the_first_three_at_least(compl
     status = {code: {"state": "suspended" if code in gone else "onboarded"} for entry in plan["waves"] for code in entry["moas"]}
     row = earlier_waves({"lines": lines, "status": status}, plan, 5)
     assert (row["measured"], row["ok"]) == (said, said == "4")
+
+
+def test_what_is_not_known_is_a_plain_no() -> None:
+    assert leader([{}])["ok"] is False
+    assert by_prometheus("lag", "lag of a replica", 1, {"lag": None}, {})["ok"] is False
+
+
+def test_users_count_as_planned_as_listed_or_as_on_board_whatever_is_most() -> None:
+    plan = {**rollout_plan(PLAN), "carries": 100}
+    found = {"listed": {"AAA": "25", "BBB": 4}, "status": {"BBB": {"users": 12}, "AAA": {"state": "onboarded"}}}
+    row = capacity(found, plan, 1)
+    assert row == {"gate": "capacity", "asked": "users after this wave", "measured": "37", "limit": "<= 100", "ok": True}
+    assert capacity({}, plan, 2) == {**row, "measured": "60"}
+    assert capacity({"listed": {"CCC": 70}}, plan, 2) == {**row, "measured": "100"}
+    assert capacity({"listed": {"CCC": 71}}, plan, 2) == {**row, "measured": "101", "ok": False}
 
 
 def test_the_forecast_stays_open_below_its_limit_and_where_nobody_is_on_board_yet() -> None:

@@ -43,6 +43,11 @@ def test_waves_and_calendar() -> None:
     assert (second["end"], second["soak_minutes"]) == ("2027-01-31", None)
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_files_may_come_from_any_system(end: str) -> None:
+    assert rollout_plan("\ufeff" + PLAN.replace("\n", end), "\ufeff" + CALENDAR.replace("\n", end)) == rollout_plan(PLAN, CALENDAR)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -176,5 +181,7 @@ def test_modules_are_optional_and_checked() -> None:
     text = "\n".join([head + ",modules", rows[0] + ",budget planning", *(row + "," for row in rows[1:])])
     assert [moa["modules"] for moa in rollout_plan(text)["moas"]][:2] == ["budget,planning", ""]
     assert {moa["modules"] for moa in rollout_plan(PLAN)["moas"]} == {""}
+    wrong = text.replace("budget planning", "budget Plans 7!")
+    assert rollout_plan_problems(wrong) == ["moas.csv line 2: Plans, 7! of AAA is no name of a module; use small letters, digits, _, -"]
     with pytest.raises(PlanError, match="line 2: Budget of AAA is no name of a module"):
         rollout_plan(text.replace("budget planning", "Budget"))

@@ -49,9 +49,11 @@ def before_a_wave(trouble: Trouble, series: Series, plan: Path) -> None:
 
 def all_entries(series: Series, plan: Path, chosen: Sequence[str]) -> None:
     for group in groups():
-        made = [trouble for trouble in group if not chosen or trouble.gate in chosen]
+        wanted = [trouble for trouble in group if not chosen or trouble.gate in chosen]
+        made: list[Trouble] = []
         try:
-            for trouble in made:
+            for trouble in wanted:
+                made.append(trouble)
                 trouble.make()
             time.sleep(SCRAPED if made else 0)
             for trouble in made:
@@ -189,7 +191,8 @@ def main() -> int:
         "The backup was aged by moving back by 25 hours the time that the restore drill had published. `leader` was tried before a wave only: with "
         "no database nobody can be shut out, so such a run ends with a non-zero exit and the names of those still on board.",
     ]
-    return write("wave_gates", __doc__ or "", [series for series in (entry, exits) if series.title.split()[0] in options.part], notes)
+    name = "_".join(["wave_gates", *(options.part if len(options.part) == 1 else [])])
+    return write(name, __doc__ or "", [series for series in (entry, exits) if series.title.split()[0] in options.part], notes)
 
 
 if __name__ == "__main__":

@@ -95,10 +95,11 @@ def connections() -> Trouble:
 
 
 def fill_redis() -> None:
-    script = "for n = 1, tonumber(ARGV[1]) do redis.call('SET', 'proof:fill:' .. n, string.rep('x', 1048576)) end return 1"
-    on(cache_master(), f"""limit=$(redis-obcms info memory | tr -d '\\r' | sed -n 's/^maxmemory://p')
+    # One write after the other: those of a script leave as one transaction, which buffers hold several times.
+    on(cache_master(), """limit=$(redis-obcms info memory | tr -d '\\r' | sed -n 's/^maxmemory://p')
       used=$(redis-obcms info memory | tr -d '\\r' | sed -n 's/^used_memory://p')
-      redis-obcms eval "{script}" 0 $(( (limit * 92 / 100 - used) / 1100000 ))""")  # fmt: skip
+      value=$(head -c 1000000 /dev/zero | tr '\\0' x)
+      for n in $(seq $(( (limit * 92 / 100 - used) / 1048576 ))); do echo "SET proof:fill:$n $value"; done | redis-obcms >/dev/null""")  # fmt: skip
 
 
 def empty_redis() -> None:
@@ -133,13 +134,17 @@ def aged() -> Trouble:
     change = "s/^(obcms_backup_restored_stop_timestamp_seconds) .*/\\1 '$(($(date +%s) - 90000))'/"
     age = f"cp -p {DRILL} /var/tmp/drill.prom && sed -i -E '{change}' {DRILL}"
     return Trouble(
-        "backup_hours", "the newest backup is 25 hours old", lambda: on("backup1", age), lambda: on("backup1", f"mv /var/tmp/drill.prom {DRILL}")
+        "backup_hours",
+        "the newest backup is 25 hours old",
+        lambda: on("backup1", age),
+        lambda: on("backup1", f"[ ! -e /var/tmp/drill.prom ] || mv /var/tmp/drill.prom {DRILL}"),
     )
 
 
 def held_back() -> Trouble:
-    """A replica stops replaying while the leader goes on writing."""
+    """A replica stops replaying while the leader goes on writing. Its process is stopped: a pause would be ended by Patroni."""
     ended = threading.Event()
+    startup = "pkill --signal {} --full '^postgres: .*: startup recovering' || [ {} = CONT ]"
 
     def write() -> None:
         while not ended.wait(5):
@@ -147,13 +152,13 @@ def held_back() -> Trouble:
 
     def make() -> None:
         replica = next(host for host in DATABASE_HOSTS if host != leader())
-        on(replica, "sudo -u postgres psql -Atqc 'SELECT pg_wal_replay_pause()'")
+        on(replica, startup.format("STOP", "STOP"))
         threading.Thread(target=write, daemon=True).start()
 
     def end() -> None:
         ended.set()
         for host in DATABASE_HOSTS:
-            on(host, "sudo -u postgres psql -Atqc 'SELECT pg_wal_replay_resume()' 2>/dev/null", check=False)
+            on(host, startup.format("CONT", "CONT"))
         healthy()
 
     return Trouble("replication_lag_seconds", "a replica is held back", make, end)
