@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "shared"))
 import host_rules
 import inventory_rules
+from bought_certificate import bought_problems, known_roots
 from celery_sizing import celery_sizing
 from connection_budget import connection_budget
 from environment_rules import environment_problems
@@ -105,6 +106,8 @@ _SET_IN = {
     **{name: f"runtime_mail.{name}" for name in ("EMAIL_BACKEND", "EMAIL_HOST", "EMAIL_PORT", "DEFAULT_FROM_EMAIL")},
 }
 
+CERTIFICATE_SOURCES = ("private", "bought", "acme")
+
 
 class Variables:
     """hostvars, read so that one broken variable never hides the other problems."""
@@ -164,8 +167,7 @@ def variable_problems(hosts: Sequence[str], variables: Variables, project: Path,
     first = hosts[0]
     yield from inventory_rules.secret_problems({name: variables.get(first, name) for name in inventory_rules.SECRET_LENGTHS})
     yield from inventory_rules.certificate_problems("pki_ca_certificate", variables.get(first, "pki_ca_certificate"), now)
-    domain = variables.get(first, "platform_domain")
-    yield from inventory_rules.certificate_problems("nginx_certificate", variables.get(first, "nginx_certificate"), now, domain)
+    yield from balancer_problems(first, variables, now)
     where: dict[str, list[str]] = {}
     for host in hosts:
         for name in variables.names(host):
@@ -177,6 +179,20 @@ def variable_problems(hosts: Sequence[str], variables: Variables, project: Path,
             if value is not None:
                 # The same dict on every host of a group is one mistake, not many: dict.fromkeys in report() drops the repeats.
                 yield from inventory_rules.setting_problems(name, value, _SETTING_NAMES[service])
+
+
+def balancer_problems(host: str, variables: Variables, now: datetime.datetime) -> Iterator[str]:
+    """Where the public certificate comes from, and what is wrong with it where it was bought."""
+    source = variables.get(host, "nginx_certificate_source") or "private"
+    names = variables.get(host, "nginx_server_names") or [variables.get(host, "platform_domain")]
+    if source not in CERTIFICATE_SOURCES:
+        yield f"nginx_certificate_source is {source!r}, but must be one of {inventory_rules.listed(CERTIFICATE_SOURCES)}"
+    elif source == "acme" and not variables.get(host, "nginx_acme_email"):
+        yield "nginx_certificate_source is acme, but nginx_acme_email is empty; write there whom the issuer tells of trouble"
+    elif source == "bought":
+        own = [str(each["certificate"]) for each in variables.get(host, "base_ca_certificates") or []]
+        chain, key = (variables.get(host, f"nginx_certificate_{part}") for part in ("chain", "key"))
+        yield from bought_problems(chain, key, [str(name) for name in names], known_roots(own), now)
 
 
 def application_environment(host: str, variables: Variables) -> dict[str, str]:
@@ -213,8 +229,7 @@ def application_problems(host: str, variables: Variables) -> Iterator[str]:
         value = variables.get(host, variable)
         set_in.update({str(name): f"{variable}.{name}" for name in value} if isinstance(value, Mapping) else {})
     for problem in environment_problems(application_environment(host, variables), required=_DECIDED):
-        name = problem.split()[0]
-        yield f"{set_in.get(name, f'runtime_environment.{name}')}: {problem}"
+        yield f"{set_in[problem.split()[0]]}: {problem}"
 
 
 def measured_problems(groups: Mapping[str, Sequence[str]], variables: Variables, now: datetime.datetime) -> Iterator[str]:

@@ -185,7 +185,9 @@ def secret_problems(secrets: Mapping[str, Any]) -> Iterator[str]:
             yield f"secrets {listed(names)} have the same value; remove all but one and run bin/secrets INVENTORY"
 
 
-def certificate_problems(what: str, pem: Any, now: datetime.datetime, name: str | None = None) -> Iterator[str]:
+def certificate_problems(
+    what: str, pem: Any, now: datetime.datetime, name: str | None = None, days_left: int = CERTIFICATE_DAYS_LEFT
+) -> Iterator[str]:
     """A certificate can be read, is valid today and for a while, and is for the name that clients use."""
     from cryptography import x509  # only here: the rules above also run where nothing but the standard library is installed
 
@@ -201,8 +203,8 @@ def certificate_problems(what: str, pem: Any, now: datetime.datetime, name: str 
         yield f"{what} is valid from {since:%Y-%m-%d} only; check the clock of this machine, or get another"
     elif now > until:
         yield f"{what} has expired on {until:%Y-%m-%d}; renew it"
-    elif (until - now).days < CERTIFICATE_DAYS_LEFT:
-        yield f"{what} expires on {until:%Y-%m-%d}, in {(until - now).days} days, but {CERTIFICATE_DAYS_LEFT} or more are needed; renew it"
+    elif (until - now).days < days_left:
+        yield f"{what} expires on {until:%Y-%m-%d}, in {(until - now).days} days, but {days_left} or more are needed; renew it"
     if name:
         try:
             names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)

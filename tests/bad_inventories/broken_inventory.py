@@ -56,21 +56,72 @@ def secrets() -> dict[str, str]:
 CERTIFICATES = {
     "EXPIRED": ("old CA", 2020, 2020),
     "NOT YET VALID": ("next CA", 2099, 2099),
-    "OF ANOTHER NAME": ("www.example.org", 2020, 2098),
-    "OF THIS NAME": ("obcms.barmm.gov.ph", 2020, 2098),
 }
 
 
 @functools.cache
 def certificate(name: str, first: int, last: int) -> str:
     """A certificate that is valid from January of one year to December of another."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key()).serial_number(1)
+    return pem(made(name, name, first, last))
+
+
+# Of what a bought certificate may consist; the name of each, its issuer, its first and last year.
+BOUGHT = {
+    "root": ("Test Root", "root", 2020, 2098),
+    "middle": ("Test Issuer", "root", 2020, 2098),
+    "old middle": ("Test Issuer", "root", 2020, 2021),
+    "site": ("obcms.barmm.gov.ph", "middle", 2020, 2098),
+    "other site": ("www.example.org", "middle", 2020, 2098),
+    "old site": ("obcms.barmm.gov.ph", "middle", 2020, 2021),
+    "own site": ("obcms.barmm.gov.ph", "own site", 2020, 2098),
+}
+
+
+@functools.cache
+def key_of(name: str) -> ec.EllipticCurvePrivateKey:
+    """The key of everybody who has that name."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+@functools.cache
+def made(name: str, issuer: str, first: int, last: int) -> x509.Certificate:
+    """A certificate of one name, signed by another."""
+    subject, signer = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each)]) for each in (name, issuer))
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(signer).public_key(key_of(name).public_key()).serial_number(1)
     builder = builder.not_valid_before(datetime.datetime(first, 1, 1)).not_valid_after(datetime.datetime(last, 12, 31))
     if " " not in name:
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+    builder = builder.add_extension(x509.BasicConstraints(ca=" " in name, path_length=None), critical=True)
+    return builder.sign(key_of(issuer), hashes.SHA256())
+
+
+def pem(found: x509.Certificate) -> str:
+    return found.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def bought(part: str) -> str:
+    """One certificate of BOUGHT (PEM)."""
+    name, issuer, first, last = BOUGHT[part]
+    return pem(made(name, BOUGHT[issuer][0], first, last))
+
+
+def private_key(part: str, passphrase: str = "") -> str:
+    """The key of one of BOUGHT (PEM)."""
+    protection = serialization.BestAvailableEncryption(passphrase.encode()) if passphrase else serialization.NoEncryption()
+    key = key_of(BOUGHT[part][0])
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection).decode()
+
+
+def bought_variables(parts: dict[str, Any]) -> dict[str, Any]:
+    """Variables of an inventory with a bought certificate; `chain` and `key` name parts of BOUGHT, texts of their own stay."""
+    chain = parts.get("chain", ["site", "middle"])
+    key = parts.get("key", "site")
+    return {
+        "nginx_certificate_source": "bought",
+        "nginx_certificate_chain": "".join(bought(part) for part in chain) if isinstance(chain, list) else chain,
+        "nginx_certificate_key": private_key(key, parts.get("passphrase", "")) if key in BOUGHT else key,
+        "base_ca_certificates": [{"name": "test", "certificate": bought("root")}] if parts.get("trusted", True) else [],
+    }
 
 
 def answer(changes: dict[str, Any] | None, now: float) -> dict[str, Any] | None:
@@ -94,10 +145,10 @@ def write_inventory(case: dict[str, Any], folder: Path, now: float | None = None
     """The inventory of one case, whose hosts were measured now."""
     groups = merged(GROUPS, case.get("groups"))
     addresses = merged(ADDRESSES, case.get("addresses"))
-    variables = merged({**VARIABLES, **secrets()}, case.get("vars"))
-    for name in ("pki_ca_certificate", "nginx_certificate"):
-        if variables.get(name) in CERTIFICATES:
-            variables[name] = certificate(*CERTIFICATES[variables[name]])
+    given = bought_variables(case["bought"]) if "bought" in case else {}
+    variables = merged({**VARIABLES, **secrets(), **given}, case.get("vars"))
+    if variables.get("pki_ca_certificate") in CERTIFICATES:
+        variables["pki_ca_certificate"] = certificate(*CERTIFICATES[variables["pki_ca_certificate"]])
     hosts = list(dict.fromkeys(host for members in groups.values() for host in members))
     loose = groups.pop("ungrouped", [])
     tree: dict[str, Any] = {"all": {"children": {group: {"hosts": dict.fromkeys(members, {})} for group, members in groups.items()}}}

@@ -85,8 +85,17 @@ def test_preflight_looks_at_every_port_of_the_platform() -> None:
     assert {number for name, number in ports.items() if name not in outside} <= set(host_rules.ports_of(host_rules.PORTS))
 
 
-def test_a_bought_certificate_of_the_right_name_is_no_problem() -> None:
-    assert report({"vars": {"nginx_certificate": "OF THIS NAME"}})["problems"] == []
+@pytest.mark.parametrize("chain", [["site", "middle"], ["site", "middle", "root"]])
+def test_a_bought_certificate_of_the_right_name_is_no_problem(chain: list[str]) -> None:
+    assert report({"bought": {"chain": chain}})["problems"] == []
+
+
+def test_a_certificate_that_signed_itself_is_known_to_nobody() -> None:
+    problems = report({"bought": {"chain": ["own site"], "key": "own site"}})["problems"]
+    assert problems == [
+        "nginx_certificate_chain ends with CN=obcms.barmm.gov.ph, whose issuer CN=obcms.barmm.gov.ph browsers do not know; append the certificate "
+        "of that issuer, or add an authority of your own to base_ca_certificates"
+    ]
 
 
 def test_there_are_forty_cases_at_least() -> None:

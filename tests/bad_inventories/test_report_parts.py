@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from broken_inventory import certificate
 from jinja2 import Undefined
 
 from preflight_report import (
@@ -140,9 +141,10 @@ def variable_findings(tmp_path: Path, hosts: dict[str, dict[str, Any]]) -> list[
 
 
 def test_one_host_alone_has_variables_too(tmp_path: Path) -> None:
-    assert variable_findings(tmp_path, {"one": {"redis_listen_prot": 1, "pki_ca_certificate": "x", "nginx_certificate": {"x": 1}}}) == [
+    bought = {"nginx_certificate_source": "bought", "nginx_certificate_chain": {"x": 1}, "nginx_certificate_key": "x"}
+    assert variable_findings(tmp_path, {"one": {"redis_listen_prot": 1, "pki_ca_certificate": "x", **bought}}) == [
         "pki_ca_certificate is no PEM certificate; put the whole file there, from BEGIN CERTIFICATE to END CERTIFICATE",
-        "nginx_certificate is no PEM certificate; put the whole file there, from BEGIN CERTIFICATE to END CERTIFICATE",
+        "nginx_certificate_chain is no PEM certificate; put the whole file there, from BEGIN CERTIFICATE to END CERTIFICATE",
         "variable redis_listen_prot of one is read by nothing, but looks like redis_listen_port; rename it",
     ]
 
@@ -186,7 +188,7 @@ def test_what_the_application_gets_when_nobody_says_otherwise() -> None:
     }
 
 
-def test_what_people_say_goes_before_it() -> None:
+def test_what_is_said_goes_before_it() -> None:
     said = {
         "runtime_allowed_hosts": ["a.example", "b.example"],
         "runtime_public_url": "https://a.example",
@@ -224,6 +226,7 @@ def test_no_name_at_all_is_not_the_same_as_none_said() -> None:
         ({"runtime_log_level": "loud"}, "runtime_log_level"),
         ({"runtime_environment": {"LOG_LEVEL": "loud"}}, "runtime_environment.LOG_LEVEL"),
         ({"runtime_mail": {"EMAIL_PORT": "many"}}, "runtime_mail.EMAIL_PORT"),
+        ({"runtime_mail": {"LOG_LEVEL": "loud"}}, "runtime_mail.LOG_LEVEL"),
         ({"runtime_environment": {"EMAIL_PORT": "many"}}, "runtime_environment.EMAIL_PORT"),
         ({"runtime_environment": {"DEBUG": "1"}}, "runtime_environment.DEBUG"),
         ({"runtime_allowed_hosts": []}, "runtime_allowed_hosts"),
@@ -281,6 +284,14 @@ def test_overrides_of_a_host_count_in_the_budget() -> None:
     assert len(problems) == 1
     assert problems[0].startswith("connection_budget: web1 opens ")
     assert problems == budget["problems"]
+
+
+def test_connections_that_are_kept_from_poolers_leave_them_smaller_pools() -> None:
+    def given_out(**said: int) -> int:
+        hosts = {host: {"host_capacity": CAPACITY, **said} for host in FLEET["all"]}
+        return next(row["count"] for row in budget_of(FLEET, Variables(hosts))[0]["rows"] if row["tier"] == "connections")
+
+    assert given_out(pgbouncer_reserved_connections=400) < given_out()
 
 
 def test_a_host_too_small_for_its_services_has_no_budget() -> None:
@@ -387,6 +398,8 @@ def test_the_report_has_every_part_and_says_nothing_twice(tmp_path: Path) -> Non
 
 def test_without_a_moment_it_is_now(tmp_path: Path) -> None:
     late = datetime.datetime.now(datetime.UTC).timestamp() + 90
-    hosts = {"web1": {**WEB, "__preflight_measured": measured(asked_at=late - 90, epoch=late)}}
+    last = certificate("old CA", 2020, 2020)
+    hosts = {"web1": {**WEB, "pki_ca_certificate": last, "__preflight_measured": measured(asked_at=late - 90, epoch=late)}}
     problems = preflight_report({"all": ["web1"], "app": ["web1"]}, hosts, str(tmp_path))["problems"]
+    assert "pki_ca_certificate has expired on 2020-12-31; renew it" in problems
     assert [problem for problem in problems if problem.startswith("clock of web1 is ")]

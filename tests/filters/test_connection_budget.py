@@ -347,9 +347,10 @@ def test_the_largest_pool_that_fits_is_named(fleet: dict[str, Any], fix: str) ->
             {"postgres": {"db1": {"max_connections": 0, "memory_mb": 512}}},
             "connection_budget: db1: max_connections is 0, but must be a whole number of 1 or more; correct it",
         ),
-        (
+        pytest.param(
             {"postgres": {"db1": {"max_worker_processes": 8}, "db2": {"max_worker_processes": "eight"}}},
             "connection_budget: db2: max_worker_processes is 'eight', but must be a whole number of 0 or more; correct it",
+            id="no number of processes",
         ),
         (
             {"postgres": ["db1"]},

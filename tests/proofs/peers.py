@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from failover import DATABASE_HOSTS, leader
 from report import Series, lab, on, write
-from security.hops import CLIENTS, Knock, Meet, knocks, meets
+from security.hops import BY_ACCOUNT, CLIENTS, NOT_ASKED, Knock, Meet, knocks, meets
 from security.vault import KINDS, forged, lab_secrets
 
 AT = {host["name"]: host["address"] for host in lab.wanted_hosts()}
@@ -78,11 +78,11 @@ def meet(hop: Meet, kind: str, folder: str, port: int) -> bool:
 
 def judge(number: int, hop: Knock | Meet) -> Series:
     """All kinds of certificates at one hop."""
-    series = Series(hop.hop, 0, "wrong")
+    series = Series(f"{hop.hop}, but not by name" if hop.nameless else hop.hop, 0, "wrong")
     for place, kind in enumerate(KINDS):
         folder, port = f"/run/peer-{number}-{place}", 24600 + 4 * number + place
         taken = knock(hop, kind, folder) if isinstance(hop, Knock) else meet(hop, kind, folder, port)
-        wrong = taken != (kind == "right")
+        wrong = taken != (kind == "right" or (kind == "another name" and bool(hop.nameless)))
         series.values.append(float(wrong))
         if wrong:
             series.failures.append(f"a peer whose certificate is {kind} was {'accepted' if taken else 'refused'}")
@@ -94,8 +94,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="hops whose name contains this text (default: all, and the page is written)")
     options = parser.parse_args()
-    replica = next(host for host in DATABASE_HOSTS if host != leader())
-    hops: list[Knock | Meet] = [*knocks(lab_secrets(), AT), *meets(on("db1", "pgbackrest version").split()[-1], replica)]
+    first = leader()
+    replica = next(host for host in DATABASE_HOSTS if host != first)
+    hops: list[Knock | Meet] = [*knocks(lab_secrets(), AT, first, replica), *meets(on("db1", "pgbackrest version").split()[-1], replica)]
     chosen = [hop for hop in hops if options.only in hop.hop]
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(judge, range(len(chosen)), chosen))
@@ -105,7 +106,9 @@ def main() -> int:
         "Four certificates at each hop: the right one, which must be taken; one of another authority; an expired one; one of ours for another name.",
         "A hop named after a service is asked by a client that shows the certificate; one with `meets` is the real client, with the options it "
         "really has, sent to a server that shows it.",
-        "Redis, Sentinel and Patroni tell clients of our authority apart by account and password, etcd by users.",
+        BY_ACCOUNT,
+        *(f"Not by name, {hop.hop}: {hop.nameless}" for hop in hops if hop.nameless),
+        *NOT_ASKED,
     ]
     return write("peers", __doc__ or "", results, notes)
 

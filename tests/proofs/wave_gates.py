@@ -40,7 +40,7 @@ def before_a_wave(trouble: Trouble, series: Series, plan: Path) -> None:
     # Without a database nobody can be asked, nor made.
     untouched = steps.accounts() if trouble.gate != "leader" else None
     run = steps.play("rollout_wave", skip_tags="preflight", **{"wave": 1, "rollout_directory": str(plan), **only(trouble.gate), **trouble.extra})
-    found = run.words.partition("does not start: ")[2][:200] or run.words[-600:]
+    found = run.words.partition("does not start: ")[2][:200] or run.end
     stopped = bool(run.status) and f"does not start: {trouble.gate} (see" in run.words
     if untouched is not None and steps.accounts() != untouched:
         stopped, found = False, "accounts were changed behind a closed gate"
@@ -91,7 +91,7 @@ def taken_back(trouble: Trouble, series: Series, plan: Path) -> None:
         trouble.end()
     states = {row["state"] for row in steps.status().values() if row["wave"] == 1}
     stopped = bool(run.status) and states == {"suspended"} and f"taken back: {trouble.gate} while soaking" in run.words
-    judged(series, trouble, stopped, f"organisations are {', '.join(sorted(states))}; {run.words[-400:]}", run.seconds)
+    judged(series, trouble, stopped, f"organisations are {', '.join(sorted(states))}; {run.end}", run.seconds)
 
 
 def all_exits(series: Series, plan: Path, chosen: Sequence[str]) -> None:
@@ -137,7 +137,7 @@ def all_exits(series: Series, plan: Path, chosen: Sequence[str]) -> None:
             trouble.end()
     for gate in sorted(open_gates):
         what = next((trouble.what for trouble in [*begun, lag] if gate in (trouble.gate, *trouble.also)), "not begun")
-        judged(series, Trouble(gate, what), gate in times, f"never closed; {run.words[-300:]}", times.get(gate, begin) - begin)
+        judged(series, Trouble(gate, what), gate in times, f"never closed; {run.end}", times.get(gate, begin) - begin)
     states = {row["state"] for row in steps.status().values() if row["wave"] == 1}
     if not run.status or states != {"suspended"}:
         series.failures.append(f"the wave was not taken back at the end: exit status {run.status}, organisations are {', '.join(sorted(states))}")

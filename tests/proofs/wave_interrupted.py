@@ -156,7 +156,7 @@ def chain(kind: str, delivery: str, phases: list[str], plan: Path, wanted: dict[
 
 def differences(kind: str, delivery: str, last: steps.Run, wanted: dict[str, Any]) -> list[str]:
     found = outcome()
-    problems = [f"resume: exit status {last.status}: {last.words[-300:]}"] if last.status else []
+    problems = [f"resume: exit status {last.status}: {last.end}"] if last.status else []
     problems += [f"{name} differ from a run that was not cut off: {found[name]}" for name in wanted if wanted[name] != found[name]]
     problems += [f"{count} mails to {address}" for address, count in found["mails"] if count > 1]
     if delivery == "vault":

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import ssl
+from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from bought_certificate import known_roots
 from inventory_rules import certificate_problems
 
 SINCE, UNTIL = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC), datetime.datetime(2026, 12, 31, tzinfo=datetime.UTC)
@@ -64,3 +67,16 @@ def test_names(names: list[str], said: list[str]) -> None:
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_no_certificate_is_judged_by_another_rule(nothing: str | None) -> None:
     assert list(certificate_problems("cert", nothing, SOME_DAY, "x")) == []
+
+
+def test_authorities_are_those_of_the_machine_and_the_hosts_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: type("Paths", (), {"cafile": None}))
+    store = tmp_path / "list.crt"
+    old = "-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n"
+    store.write_text("# a list\n" + certificate("a.example.org") + old + certificate("b.example.org"))
+    assert len(known_roots([certificate("own.example.org")], [str(tmp_path / "nothing"), str(store)])) == 3
+
+
+def test_a_machine_without_a_list_judges_no_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: type("Paths", (), {"cafile": None}))
+    assert known_roots([certificate("own.example.org")], [str(tmp_path / "nothing")]) == []

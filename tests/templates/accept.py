@@ -104,7 +104,7 @@ def prepare() -> None:
         shutil.copy(pki / "ca.crt", pki / f"{name}.crt")
         shutil.copy(pki / "ca.key", pki / f"{name}.key")
         (pki / f"{name}.key").chmod(0o644)
-    shell("mkdir -p /etc/nginx/obcms && cp /etc/obcms/pki/public.* /etc/nginx/obcms/")
+    shell("mkdir -p /etc/nginx/obcms && cat /etc/obcms/pki/public.key /etc/obcms/pki/public.crt > /etc/nginx/obcms/bought.pem")
     shell(f"chown postgres {pki}/postgres.key; chmod 600 {pki}/postgres.key")
     shell(
         "useradd --system keepalived_script; mkdir -p /run/haproxy /run/postgresql /srv/obcms/static /srv/obcms/media; chown postgres /run/postgresql"

@@ -12,7 +12,13 @@ SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 18, 20, 24, 32, 60)
 # What a team may set; fleet number n gets every entry that its number picks.
 CHOICES: tuple[dict[str, Any], ...] = (
     {"platform_virtual_address": "10.50.0.250"},
-    {"nginx_certificate_source": "files", "nginx_trusted_proxies": ["192.0.2.0/24"], "nginx_hsts_seconds": 0},
+    {
+        "nginx_certificate_source": "bought",
+        "nginx_certificate_chain": "-",
+        "nginx_certificate_key": "-",
+        "nginx_trusted_proxies": ["192.0.2.0/24"],
+        "nginx_hsts_seconds": 0,
+    },
     {"alertmanager_webhook_urls": ["https://chat.example.org/hook?a=1&b=2"], "alertmanager_deadman_url": "https://deadman.example.org/x"},
     {"alertmanager_email_to": ["oncall@example.org"], "alertmanager_email_from": "a@example.org", "alertmanager_smtp_server": "mail.example.org:587"},
     {"firewall_operator_networks": ["192.0.2.0/24", "2001:db8::/48"], "firewall_log": False},

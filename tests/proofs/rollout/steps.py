@@ -45,6 +45,11 @@ class Run:
         return " ".join(self.text.split())
 
     @property
+    def end(self) -> str:
+        """The last words before the recap: why it stopped."""
+        return " ".join(self.text.partition("PLAY RECAP")[0].split())[-500:]
+
+    @property
     def changed(self) -> int:
         """Tasks that changed something, over all hosts."""
         recap = self.text.partition("PLAY RECAP")[2]

@@ -124,10 +124,15 @@ def cpu() -> Trouble:
 
 
 def databases(verb: str) -> None:
+    """All of them; nobody takes over meanwhile, for the leader is the last to go."""
+    if verb == "stop":
+        first = leader()
+        for host in [*(each for each in DATABASE_HOSTS if each != first), first]:
+            on(host, "systemctl stop patroni")
+        return
     for host in DATABASE_HOSTS:
-        on(host, f"systemctl {verb} patroni")
-    if verb == "start":
-        healthy()
+        on(host, "systemctl start patroni")
+    healthy()
 
 
 def aged() -> Trouble:

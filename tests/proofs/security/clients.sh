@@ -23,6 +23,21 @@ migration() {
   timeout 6 psql "$(echo "$DATABASE_URL" | sed "s/:5000/:$PORT/")" -c 'select 1'
 }
 
+figures() {
+  set -a
+  . /etc/prometheus/postgres_exporter.env
+  DATA_SOURCE_URI=127.0.0.1:$PORT/${DATA_SOURCE_URI#*/}
+  timeout 6 prometheus-postgres-exporter --web.listen-address="127.0.0.1:$((PORT + 500))" &
+  sleep 1
+  curl -s --max-time 4 "http://127.0.0.1:$((PORT + 500))/metrics"
+}
+
+drill() {
+  options=$(python3 -c 'import json; print(json.load(open("/etc/obcms/backup.json"))["conninfo"])')
+  cp /etc/obcms/pki/pgbackrest.key "$DIR/k"
+  timeout 6 psql "$options host=127.0.0.1 port=$PORT sslkey=$DIR/k gssencmode=disable" -c 'select 1'
+}
+
 # HAProxy with one server of the backend named.
 proxy() {
   awk '/^defaults/{exit} /stats socket|server-state|log stdout/{next} 1' /etc/haproxy/haproxy.cfg >"$DIR/h.cfg"
@@ -39,6 +54,45 @@ replica() {
   timeout 6 redis-server "$DIR/r.conf" --port 0 --tls-port "$((PORT + 500))" --bind 127.0.0.1 --dir "$DIR" --appendonly no --save '' --replicaof 127.0.0.1 "$PORT"
 }
 
+# Sentinel that watches a Redis there, or knows another Sentinel there.
+watcher() {
+  grep -Ev '^(bind|dir|aclfile|tls-port|port|tls-(cert|key)-file)|bmms-master|announce' /etc/redis/sentinel-settings.conf >"$DIR/s.conf"
+  cp /etc/obcms/pki/sentinel.crt "$DIR/s.crt" && cp /etc/obcms/pki/sentinel.key "$DIR/s.key"
+  printf 'port 0\ntls-port %s\nbind 127.0.0.1\ndir %s\ntls-cert-file %s/s.crt\ntls-key-file %s/s.key\n' "$((PORT + 500))" "$DIR" "$DIR" "$DIR" >>"$DIR/s.conf"
+  if [ "${1:-}" = sentinel ]; then
+    printf 'sentinel monitor m 127.0.0.1 %s 2\nsentinel known-sentinel m 127.0.0.1 %s %040d\n' "$((PORT + 501))" "$PORT" 1 >>"$DIR/s.conf"
+  else
+    printf 'sentinel monitor m 127.0.0.1 %s 2\n' "$PORT" >>"$DIR/s.conf"
+  fi
+  timeout 6 redis-sentinel "$DIR/s.conf"
+}
+
+counters() {
+  set -a
+  . /etc/default/prometheus-redis-exporter
+  # shellcheck disable=SC2086  # words of the unit
+  set -- $ARGS
+  ask() {
+    for word; do
+      case $word in -web.* | -tls-server-* | -redis.addr=*) ;; *) printf '%s ' "$word" ;; esac
+    done
+  }
+  # shellcheck disable=SC2046
+  timeout 6 prometheus-redis-exporter $(ask "$@") -redis.addr="rediss://127.0.0.1:$PORT" -web.listen-address="127.0.0.1:$((PORT + 500))" &
+  sleep 1
+  curl -s --max-time 4 "http://127.0.0.1:$((PORT + 500))/metrics"
+}
+
+neighbour() {
+  cat >"$DIR/n.py" <<'END'
+import os
+from patroni.config import Config
+from patroni.request import PatroniRequest
+print(PatroniRequest(Config("/etc/patroni/config.yml")).request("GET", f"https://127.0.0.1:{os.environ['PORT']}/patroni").status)
+END
+  timeout 6 python3 "$DIR/n.py"
+}
+
 patroni_of() {
   sed -E "/^etcd3:/,/^\$/ s#hosts: .*#hosts: [\"127.0.0.1:$PORT\"]#" /etc/patroni/config.yml >"$DIR/p.yml"
   chown -R postgres "$DIR"
@@ -48,7 +102,9 @@ patroni_of() {
 lock() {
   set -a
   . /etc/obcms/etcd-client.env
-  timeout 6 etcdctl --dial-timeout=3s --command-timeout=4s --endpoints="https://127.0.0.1:$PORT" get x
+  # etcdctl refuses to be told twice.
+  ETCDCTL_ENDPOINTS=https://127.0.0.1:$PORT
+  timeout 6 etcdctl --dial-timeout=3s --command-timeout=4s get x
 }
 
 member() {
@@ -76,8 +132,16 @@ balancer() {
 
 scraper() { timeout 6 promtool query instant --http.config.file=/etc/prometheus/client.yml "https://127.0.0.1:$PORT" up; }
 
+# The one that runs already.
+prober() { curl -s --max-time 9 "http://127.0.0.1:9115/probe?module=$1&target=https://127.0.0.1:$PORT/ready/"; }
+
 silencer() { timeout 6 amtool --http.config.file=/etc/prometheus/amtool-client.yml --alertmanager.url="https://127.0.0.1:$PORT" alert; }
 
 archiver() { timeout 8 runuser -u postgres -- pgbackrest --stanza=obcms --repo1-host=127.0.0.1 --repo1-host-port="$PORT" --io-timeout=4 info; }
+
+keeper() {
+  for number in 1 2 3; do set -- "$@" --pg$number-host=127.0.0.1 --pg$number-host-port="$PORT"; done
+  timeout 8 runuser -u pgbackrest -- pgbackrest --stanza=obcms --io-timeout=4 --no-archive-check "$@" check
+}
 
 files() { RESTIC_PASSWORD=x timeout 6 restic --no-cache --cacert /etc/obcms/pki/ca.crt -r "rest:https://127.0.0.1:$PORT/x" cat config; }

@@ -12,7 +12,10 @@ Names = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Knock:
-    """A server asked by a client with a certificate: `ask` succeeds when it was served. $CRT and $KEY are its files, owned by `user`."""
+    """A server asked by a client with a certificate: `ask` succeeds when it was served. $CRT and $KEY are its files, owned by `user`.
+
+    `nameless` says why the server takes any certificate of ours; then another name must be taken, or what is said here is no longer true.
+    """
 
     hop: str
     host: str
@@ -20,17 +23,41 @@ class Knock:
     dns: Names
     ask: str
     user: str = "root"
+    nameless: str = ""
 
 
 @dataclass(frozen=True)
 class Meet:
-    """The real client (a function of clients.sh), sent to a server on 127.0.0.1 that shows a certificate with `dns`."""
+    """The real client (a function of clients.sh), sent to a server on 127.0.0.1 that shows a certificate with `dns`. `nameless`: as above."""
 
     hop: str
     host: str
     call: str
     dns: Names = ("right.obcms.internal",)
     greeting: str = ""
+    nameless: str = ""
+
+
+# Who knows the account but has a bad certificate is asked for its certificate; who has one of ours for another name, for the account.
+KNOWS = '[ "$KIND" != "another name" ]'
+BY_ACCOUNT = (
+    "Redis, Sentinel, PostgreSQL (but for backups) and changes at Patroni know clients by account and password, whatever the certificate's name. "
+    "There, who has a certificate of ours for another name has no password; who has another bad one knows it. "
+    "restic's server asks for no certificate at all: nobody but the right client has the password."
+)
+NOT_ASKED = (
+    "Not asked: browsers at 443 (they show no certificate; what they are shown is judged by `bin/prove hardening`), people at Grafana (no "
+    "package in this lab) and at the poolers of platform_operators (nobody is on the list here): both take passwords.",
+    "Not TLS: SSH and the off-site copy (keys of hosts are known), VRRP (signed), names and time. PgBouncer, nginx' status page and the prober "
+    "are asked on their own host only.",
+    "Prometheus talks to exporters and Alertmanager with the same settings as `promtool`, which is the client here; `verify.yml` asks the "
+    "balancer with those of the prober.",
+)
+ASKS = "It says who leads and how far each member is. What changes something is a hop of its own: that needs the password and a member's address."
+SERVES = (
+    "Redis 8.0 cannot. Whoever has a key of ours and a Redis host's address could learn the password of an account; the firewall keeps others away."
+)
+SCRAPES = "It cannot. The firewall lets Prometheus alone reach it, and it gives figures only."
 
 
 def https(address: str, port: int, path: str, words: str = "") -> str:
@@ -39,26 +66,33 @@ def https(address: str, port: int, path: str, words: str = "") -> str:
 
 
 def redis(address: str, port: int, user: str, password: str) -> str:
-    """A PING, with the right certificate as an account."""
-    return (
-        f'[ "$KIND" != right ] || export REDISCLI_AUTH={password}; timeout 6 redis-cli --tls --cacert {PKI}/ca.crt --cert $CRT --key $KEY '
-        f"--sni redis.obcms.internal -h {address} -p {port} ${{REDISCLI_AUTH:+--user {user}}} --no-auth-warning ping | grep -x PONG"
-    )
+    """A PING as an account, in openssl's hands: hosts of the application have no client of Redis."""
+    says = f"{{ ! {KNOWS} || printf 'AUTH {user} {password}\\r\\n'; printf 'PING\\r\\nQUIT\\r\\n'; sleep 2; }}"
+    return f"{says} | timeout 6 openssl s_client -quiet -CAfile {PKI}/ca.crt -cert $CRT -key $KEY -connect {address}:{port} | grep -q PONG"
 
 
-def scraped(hop: str, address: str, port: int) -> Knock:
+def scraped(hop: str, address: str, port: int, nameless: str = "") -> Knock:
     """An exporter, asked as Prometheus does."""
-    return Knock(hop, "mon1", "prometheus@mon1", ("prometheus.obcms.internal",), https(address, port, "/metrics"))
+    return Knock(hop, "mon1", "prometheus@mon1", ("prometheus.obcms.internal",), https(address, port, "/metrics"), nameless=nameless)
 
 
-def knocks(secrets: dict[str, str], at: dict[str, str]) -> list[Knock]:
+def login(address: str, user: str, password: str, words: str = "dbname=obcms", command: str = "select 1") -> str:
+    """psql as an account with a password, which shows a certificate as well."""
+    options = f"host={address} user={user} {words} sslmode=verify-full sslrootcert={PKI}/ca.crt sslcert=$CRT sslkey=$KEY connect_timeout=5"
+    return f"if {KNOWS}; then export PGPASSWORD={password}; fi; psql -wAtc '{command}' \"{options}\""
+
+
+def knocks(secrets: dict[str, str], at: dict[str, str], leader: str, replica: str) -> list[Knock]:
     """Hops whose server judges the client; `at` has the address of each host."""
     etcd = f"ETCDCTL_CACERT={PKI}/ca.crt ETCDCTL_CERT=$CRT ETCDCTL_KEY=$KEY etcdctl --command-timeout=5s --endpoints=https://{at['redis1']}:2379"
     password = f"-u patroni:{secrets['postgres_restapi_password']}"
-    patch = f"""-X PATCH -H 'Content-Type: application/json' -d '{{"loop_wait": 3}}' $([ "$KIND" != right ] || echo {password})"""
+    patch = f"""-X PATCH -H 'Content-Type: application/json' -d '{{"loop_wait": 3}}' $(! {KNOWS} || echo {password})"""
     balanced = "-H 'Host: obcms.lab.internal' -H 'X-Forwarded-Proto: https'"
-    login = f"user=obcms_backup dbname=obcms sslmode=verify-full sslrootcert={PKI}/ca.crt sslcert=$CRT sslkey=$KEY connect_timeout=5"
-    archive = f"pgbackrest --stanza=obcms --repo1-host={at['backup1']} --repo1-host-cert-file=$CRT --repo1-host-key-file=$KEY info"
+    by_certificate = f"user=obcms_backup dbname=obcms sslmode=verify-full sslrootcert={PKI}/ca.crt sslcert=$CRT sslkey=$KEY connect_timeout=5"
+    archive = "pgbackrest --stanza=obcms --repo=1 --repo1-host-cert-file=$CRT --repo1-host-key-file=$KEY info"
+    stored = """import json; print(json.load(open("/etc/obcms/file-backup.json"))["repositories"]["web1"]["access"])"""
+    access = f"""access=$([ "$KIND" = right ] && python3 -c '{stored}')"""
+    own = " ".join(f"--pg{number}-host-cert-file=$CRT --pg{number}-host-key-file=$KEY" for number in (1, 2, 3))
     return [
         Knock("etcd, clients", "worker1", "beat", ("worker1",), f"{etcd} get obcms/beat/ --prefix --keys-only"),
         Knock(
@@ -70,19 +104,44 @@ def knocks(secrets: dict[str, str], at: dict[str, str]) -> list[Knock]:
         ),
         Knock("etcd, members", "redis2", "etcd", ("etcd.obcms.internal",), https(at["redis1"], 2380, "/members")),
         Knock("Patroni, changes", "db2", "postgres@db2", ("postgres.obcms.internal",), https(at["db1"], 8008, "/config", patch)),
+        Knock("Patroni, questions", "web1", "haproxy@web1", ("web1",), https(at["db1"], 8008, "/cluster"), nameless=ASKS),
         Knock("gunicorn", "lb1", "lb@lb1", ("lb.obcms.internal",), https(at["web1"], 8000, "/health/", balanced)),
         scraped("node exporter", at["web1"], 9100),
         scraped("nginx exporter", at["lb1"], 9113),
         scraped("HAProxy's metrics", at["web1"], 8405),
         scraped("PgBouncer exporter", at["web1"], 9127),
         scraped("PostgreSQL exporter", at["db1"], 9187),
-        scraped("Redis exporter", at["redis1"], 9121),
+        scraped("Redis exporter", at["redis1"], 9121, SCRAPES),
         Knock("Prometheus", "mon1", "grafana@mon1", ("grafana.obcms.internal",), https(at["mon1"], 9090, "/api/v1/status/buildinfo")),
         Knock("Alertmanager", "mon1", "prometheus@mon1", ("prometheus.obcms.internal",), https(at["mon1"], 9093, "/api/v2/status")),
         Knock("Redis, clients", "web1", "haproxy@web1", ("web1",), redis(at["redis1"], 6379, "check", secrets["redis_check_password"])),
+        Knock("Redis, replicas", "redis2", "redis@redis2", ("redis2",), redis(at["redis1"], 6379, "replica", secrets["redis_replica_password"])),
         Knock("Sentinel, clients", "redis2", "sentinel@redis2", ("redis2",), redis(at["redis1"], 26379, "admin", secrets["redis_admin_password"])),
-        Knock("PostgreSQL, by certificate", "backup1", "pgbackrest@backup1", ("backup1",), f"psql -Atc 'select 1' \"host={at['db1']} {login}\""),
-        Knock("pgBackRest, repository", "db1", "pgbackrest@db1", ("db1",), f"runuser -u postgres -- {archive}", "postgres"),
+        Knock("PostgreSQL, application", "web1", "haproxy@web1", ("web1",), login(at[leader], "obcms_owner", secrets["postgres_owner_password"])),
+        Knock(
+            "PostgreSQL, replicas",
+            replica,
+            f"postgres@{replica}",
+            (replica,),
+            login(at[leader], "replicator", secrets["postgres_replication_password"], "replication=true", "IDENTIFY_SYSTEM"),
+        ),
+        Knock(
+            "PostgreSQL, by certificate",
+            "backup1",
+            "pgbackrest@backup1",
+            ("backup1",),
+            f"psql -wAtc 'select 1' \"host={at['db1']} {by_certificate}\"",
+        ),
+        Knock("pgBackRest, repository", "db1", "pgbackrest@db1", ("db1",), f"runuser -u postgres -- {archive} | grep -q 'status: ok'", "postgres"),
+        Knock(
+            "pgBackRest, database hosts",
+            "backup1",
+            "pgbackrest@backup1",
+            ("backup1",),
+            f"runuser -u pgbackrest -- pgbackrest --stanza=obcms --no-archive-check {own} check",
+            "pgbackrest",
+        ),
+        Knock("restic's server", "web1", "web1", ("web1",), f"{access}; {https(at['backup1'], 8485, '/web1/config', '-u web1:$access')}"),
     ]
 
 
@@ -93,15 +152,24 @@ def meets(pgbackrest: str, replica: str) -> list[Meet]:
         Meet("PgBouncer meets PostgreSQL", "web1", "pooler", greeting="postgres"),
         Meet("a replica meets the leader", replica, "follower", greeting="postgres"),
         Meet("migrations meet PostgreSQL", "web1", "migration", greeting="postgres"),
+        Meet("the exporter meets PostgreSQL", "db1", "figures", greeting="postgres"),
+        Meet("the restore drill meets PostgreSQL", "backup1", "drill", greeting="postgres"),
         Meet("HAProxy meets Patroni", "web1", "proxy postgres_leader", ("db1",)),
+        Meet("Patroni meets another member", "db2", "neighbour"),
         Meet("HAProxy meets Redis", "web1", "proxy redis_master", ("redis.obcms.internal",)),
-        Meet("Redis meets its master", "redis2", "replica", ("redis.obcms.internal",)),
+        Meet("the exporter meets Redis", "redis1", "counters"),
+        Meet("Redis meets its master", "redis2", "replica", ("redis.obcms.internal",), nameless=SERVES),
+        Meet("Sentinel meets Redis", "redis2", "watcher", ("redis.obcms.internal",), nameless=SERVES),
+        Meet("Sentinel meets another", "redis2", "watcher sentinel", ("redis.obcms.internal",), nameless=SERVES),
         Meet("Patroni meets etcd", "db2", "patroni_of"),
         Meet("the beat's lock meets etcd", "worker1", "lock"),
         Meet("an etcd member meets another", "redis2", "member", ("etcd.obcms.internal",)),
         Meet("nginx meets gunicorn", "lb1", "balancer", ("app.obcms.internal",)),
         Meet("Prometheus meets whom it scrapes", "mon1", "scraper"),
         Meet("amtool meets Alertmanager", "mon1", "silencer"),
+        Meet("the prober meets the balancer", "mon1", "prober public", ("obcms.lab.internal",)),
+        Meet("the prober meets gunicorn", "mon1", "prober ready", ("app.obcms.internal",)),
         Meet("pgBackRest meets the repository", "db1", "archiver", greeting=greeting),
+        Meet("pgBackRest meets a database host", "backup1", "keeper", greeting=greeting),
         Meet("restic meets its server", "web1", "files"),
     ]
