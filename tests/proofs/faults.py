@@ -5,22 +5,20 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 import re
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from pathlib import Path
 
 import yaml
 
 from report import PROJECT, docker, machine
 
 FAULTS = yaml.safe_load((PROJECT / "tests" / "faults" / "faults.yml").read_text())
-# Results of single roles are kept, so that the page can be completed in several runs.
-KEPT = PROJECT / ".cache" / "faults"
+LOGS = PROJECT / ".cache" / "faults"
+# It keeps the results of the roles that this run leaves out, so that it can be completed in several runs.
 PAGE = PROJECT / "docs" / "proofs" / "faults.md"
 
 
@@ -30,8 +28,8 @@ def molecule(word: str, role: str) -> tuple[int, str]:
     environment = os.environ | {"COLUMNS": "1000"}
     done = subprocess.run(["molecule", word, "-s", role], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
     output = re.sub(r"^\s*│ ?", "", re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr), flags=re.MULTILINE)
-    KEPT.mkdir(parents=True, exist_ok=True)
-    (KEPT / f"{role}-{word}.log").write_text(output)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    (LOGS / f"{role}-{word}.log").write_text(output)
     return done.returncode, output
 
 
@@ -69,9 +67,21 @@ def broken(role: str, converged: bool) -> tuple[bool, str]:
         molecule("destroy", role)
 
 
-def page() -> str:
-    """All results that are kept."""
-    kept = {path.stem: json.loads(path.read_text()) for path in sorted(KEPT.glob("*.json"))}
+def rows() -> dict[str, str]:
+    """Row of each role that the page has a result of."""
+    lines = PAGE.read_text().splitlines() if PAGE.exists() else []
+    cells = {line: line.strip("| ").split(" | ") for line in lines if line.startswith("| ")}
+    return {cell[0]: line for line, cell in cells.items() if cell[0] in FAULTS and cell[-1] != "not run"}
+
+
+def row(result: dict[str, object], when: str) -> str:
+    """One line of the page."""
+    role, said = str(result["role"]), str(result["said"]).replace("|", "-")
+    return f"| {role} | {FAULTS[role]['fault']} | {said} | {result['seconds']:.0f} | {when} | {'found' if result['found'] else 'NOT FOUND'} |"
+
+
+def page(kept: dict[str, str]) -> str:
+    """The rows of all roles, with a line for each that has none."""
     lines = [
         "# faults",
         "",
@@ -80,15 +90,9 @@ def page() -> str:
         f"{machine()}. Repeat with `bin/prove faults [ROLE ...]`; the faults are in `tests/faults/faults.yml`.",
     ]
     lines += ["", "| role | fault | verify fails at | seconds | commit, date | result |", "|---|---|---|---|---|---|"]
-    for role, fault in FAULTS.items():
-        if role in kept:
-            row = kept[role]
-            result = "found" if row["found"] else "NOT FOUND"
-            lines.append(f"| {role} | {fault['fault']} | {row['said'].replace('|', '-')} | {row['seconds']:.0f} | {row['when']} | {result} |")
-        else:
-            lines.append(f"| {role} | {fault['fault']} | - | - | - | not run |")
-    found = sum(kept[role]["found"] for role in FAULTS if role in kept)
-    return "\n".join([*lines, "", f"{found} of {len(FAULTS)} faults found, {len(set(FAULTS) - set(kept))} not run.", ""])
+    lines += [kept.get(role, f"| {role} | {fault['fault']} | - | - | - | not run |") for role, fault in FAULTS.items()]
+    found = sum(line.endswith("| found |") for line in kept.values())
+    return "\n".join([*lines, "", f"{found} of {len(FAULTS)} faults found, {len(FAULTS) - len(kept)} not run.", ""])
 
 
 def main() -> int:
@@ -100,18 +104,16 @@ def main() -> int:
     chosen = options.roles or list(FAULTS)
     if unknown := set(chosen) - set(FAULTS):
         parser.error(f"no fault is listed for {', '.join(sorted(unknown))}")
-    KEPT.mkdir(parents=True, exist_ok=True)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False).stdout.strip()
     missed = 0
     with ThreadPoolExecutor(options.j) as pool:
         for done in as_completed([pool.submit(prove, role, options.converged) for role in chosen]):
-            row = done.result()
-            role = str(row["role"])
-            missed += not row["found"]
-            print(f"{role}: {FAULTS[role]['fault']}: {row['said']} ({row['seconds']:.0f} s)", flush=True)
+            result = done.result()
+            role = str(result["role"])
+            missed += not result["found"]
+            print(f"{role}: {FAULTS[role]['fault']}: {result['said']} ({result['seconds']:.0f} s)", flush=True)
             when = f"{commit}, {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
-            Path(KEPT / f"{role}.json").write_text(json.dumps(row | {"when": when}))
-            PAGE.write_text(page())
+            PAGE.write_text(page(rows() | {role: row(result, when)}))
     return 1 if missed else 0
 
 

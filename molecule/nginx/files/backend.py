@@ -19,7 +19,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         # In the connection's own thread, so that a silent client holds up nobody else.
-        self.request.settimeout(130)
+        self.request.settimeout(150)
         self.request.do_handshake()
         super().setup()
 

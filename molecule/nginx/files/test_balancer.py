@@ -248,6 +248,16 @@ def test_a_websocket_talks_both_ways() -> None:
         assert tls.recv(4096) == word
 
 
+def test_a_silent_websocket_stays_open_for_minutes() -> None:
+    tls = open_tls()
+    tls.sendall(f"GET /ws/ HTTP/1.1\r\nHost: {DOMAIN}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n".encode())
+    assert b"101" in tls.recv(4096).split(b"\r\n")[0]
+    # Longer than any answer may take.
+    time.sleep(135)
+    tls.sendall(b"still there\n")
+    assert tls.recv(4096) == b"still there\n"
+
+
 def test_headers_are_sent_once() -> None:
     plain = ask("/").headers
     assert plain["strict-transport-security"] == ["max-age=63072000; includeSubDomains"]
