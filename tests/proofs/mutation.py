@@ -150,7 +150,7 @@ def page() -> int:
     left = Counter(name.split(".")[0] for name in alive)
     notes = [f"{len(tried)} of {len(found)} faults tried, {len(tried) - len(alive)} noticed, {len(alive)} not."]
     if late := sum(status in TIMED_OUT for status in tried.values()):
-        notes.append(f"{late} of those noticed are endless loops that the time limit ended.")
+        notes.append(f"{late} of those noticed ran out of time, as endless loops do.")
     notes += [f"{name}: {left[name]} of {count} not noticed" for name, count in sorted(per_file.items())]
     for reason, changes in reasons.items():
         if same := [change for change in alive.values() if change in changes]:
