@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,9 +37,23 @@ PATIENCE, PAUSE = 600, 15
 SMALL = {"__rollout_range": "2m", "rollout_soak_check_seconds": 10}
 
 
+# Runs in which Ctrl-C had to be typed again, with the seconds after the first one.
+typed_again: list[int] = []
+
+
 def typed_ctrl_c(process: subprocess.Popen[str]) -> None:
-    """As a terminal does it: to the whole group."""
+    """As a terminal does it: to the whole group. Again while nothing ends, as people do: Ansible can wait for ever for a worker that died writing."""
     os.killpg(process.pid, signal.SIGINT)
+
+    def again() -> None:
+        for patience in (30, 60, 90):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(30)
+                return
+            typed_again.append(patience)
+            os.killpg(process.pid, signal.SIGINT)
+
+    threading.Thread(target=again, daemon=True).start()
 
 
 def controller_killed(process: subprocess.Popen[str]) -> None:
@@ -197,6 +212,8 @@ def main() -> int:
         "application hosts took (never two to one address), and whether the sealed one-time password of every account opens it.",
         "A resumed run is started again until its gates are open: they look back two minutes here.",
     ]
+    if options.kind is None or "Ctrl-C" in options.kind:
+        notes.append(f"Ctrl-C was typed again {len(typed_again)} times, since ansible-playbook had not ended 30 s after the one before.")
     name = "_".join(["wave_interrupted", *(kind.lower().replace(" ", "_").replace("-", "_") for kind in options.kind or [])])
     return write(name, __doc__ or "", series, notes)
 
