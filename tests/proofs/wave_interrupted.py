@@ -28,7 +28,7 @@ PHASES = {
     "passwords": "passwords | Read them",
     "prove": "visit | Log in through the balancer",
     "soak": "watch | Wait",
-    "finish": "finish | Write down how the wave ended",
+    "finish": "finish | Where the organisations stand",
 }
 # What does not depend on the moment: ids of records and times do.
 SAME = ("code", "wave", "state", "users", "users_enabled", "records", "welcome_mails")
@@ -136,8 +136,8 @@ def cut(kind: str, phase: str, plan: Path, delivery: str) -> bool:
     happened: list[str] = []
 
     def act(process: subprocess.Popen[str]) -> None:
-        # A moment later, so that the step is under way.
-        time.sleep(1.5)
+        # A moment later, so that the step is under way; those at the end are short.
+        time.sleep(0 if phase == "finish" else 1.5)
         happened.append(phase)
         CUTS[kind](process)
 
@@ -186,6 +186,8 @@ def main() -> int:
     parser.add_argument("--kind", choices=CUTS, nargs="+", help="these kinds only")
     parser.add_argument("--apart", action="store_true", help="each cut in a wave of its own, instead of one after the other in the same wave")
     options = parser.parse_args()
+    # Started in the background, it would hand on that Ctrl-C is to be ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     plan, series, wanted = steps.small_plan(soak_minutes=0.5), [], {}
     mails.listen()
     try:
