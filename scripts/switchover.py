@@ -3,7 +3,8 @@
 
 Reads the plan from stdin, prints what was measured as JSON. Run by playbooks/switchover.yml; not meant to be run by hand.
   {"leader": "db1", "candidate": "db2", "pause_seconds": 3, "switch_seconds": 10,
-   "poolers": {"web1": ["ssh", ...]}, "members": {"db1": ["ssh", ...], "db2": ["ssh", ...]}}
+   "candidate_address": "192.0.2.42",
+   "poolers": {"web1": ["ssh", ...]}, "members": {"db1": ["ssh", ...], "db2": ["ssh", ...], "db3": ["ssh", ...]}}
 A line that is lost resumes its pooler by itself, and so does a pooler that nobody has told anything for too long.
 
 Exit status: 0 when the candidate leads, 1 when it does not; in both cases every pooler was told to go on.
@@ -91,11 +92,17 @@ def done(line: Line, until: float) -> None:
 
 def everywhere(lines: Iterable[Line], words: str, seconds: float) -> list[str]:
     """Tell all of them the same at once, and collect what went wrong."""
-    told, problems = list(lines), []
+    told = list(lines)
     for line in told:
         line.say(words)
+    return answers(told, seconds)
+
+
+def answers(lines: Iterable[Line], seconds: float) -> list[str]:
+    """One answer of each, and what went wrong."""
+    problems = []
     until = time.monotonic() + seconds
-    for line in told:
+    for line in lines:
         try:
             done(line, until)
         except SwitchFailed as failure:
@@ -108,12 +115,31 @@ def must(problems: list[str]) -> None:
         raise SwitchFailed("; ".join(problems))
 
 
-def conduct(plan: Mapping[str, Any], poolers: list[Line], leader: Line, candidate: Line) -> dict[str, float]:
-    """Hold, move, let go. Returns the seconds of each phase."""
+def warn(problems: list[str]) -> None:
+    for problem in problems:
+        print(f"switchover: {problem}", file=sys.stderr)
+
+
+def helpful(others: Iterable[Line]) -> list[Line]:
+    """Those of the other members that are ready to follow a new leader at once; of the rest it is only told."""
+    ready = []
+    for line in others:
+        problems = answers([line], READY_SECONDS) or everywhere([line], "checkpoint", CHECKPOINT_SECONDS)
+        warn(problems)
+        ready += [] if problems else [line]
+    return ready
+
+
+def conduct(plan: Mapping[str, Any], poolers: list[Line], leader: Line, candidate: Line, others: list[Line]) -> dict[str, float]:
+    """Hold, move, let go. Returns the seconds of each phase.
+
+    Without the other members the move takes longer, but it takes place: what goes wrong with them is only told.
+    """
     times: dict[str, float] = {}
     for line in [*poolers, leader, candidate]:
         done(line, time.monotonic() + READY_SECONDS)
     must(everywhere([leader, candidate], "checkpoint", CHECKPOINT_SECONDS))
+    helpers = helpful(others)
     # A second one finds little to do, and so does the one that Patroni makes when it stops the leader.
     must(everywhere([leader], "checkpoint", CHECKPOINT_SECONDS))
     begin, go_on = time.monotonic(), "resume"
@@ -126,12 +152,13 @@ def conduct(plan: Mapping[str, Any], poolers: list[Line], leader: Line, candidat
         await_leader(candidate, leader, float(plan["switch_seconds"]) + ANSWER_SECONDS)
         times["switch"] = time.monotonic() - begin - times["hold"]
         go_on = f"follow {plan['candidate']}"
+        for line in helpers:
+            line.say(f"follow {plan['candidate_address']}")
     finally:
         problems = everywhere(poolers, go_on, RESUME_SECONDS)
         times["held"] = time.monotonic() - begin
     # A pooler that could not be told goes on by itself; the leader has moved all the same.
-    for problem in problems:
-        print(f"switchover: {problem}", file=sys.stderr)
+    warn(problems + answers(helpers, RESUME_SECONDS))
     return times
 
 
@@ -153,9 +180,10 @@ def main() -> int:
     plan = json.load(sys.stdin)
     lines = {name: Line(name, command) for name, command in {**plan["poolers"], **plan["members"]}.items()}
     poolers = [lines[name] for name in plan["poolers"]]
+    others = [lines[name] for name in plan["members"] if name not in (plan["leader"], plan["candidate"])]
     result: dict[str, Any] = {"moved": False, "problem": "", "times": {}}
     try:
-        times = conduct(plan, poolers, lines[plan["leader"]], lines[plan["candidate"]])
+        times = conduct(plan, poolers, lines[plan["leader"]], lines[plan["candidate"]], others)
         result.update(moved=True, times={name: round(seconds, 3) for name, seconds in times.items()})
     except SwitchFailed as failure:
         result["problem"] = str(failure)

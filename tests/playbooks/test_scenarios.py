@@ -1,8 +1,7 @@
-"""Every role has a scenario of its name and a fault that it must find, or molecule/README.md says what tests it instead."""
+"""Every role has a scenario of its name and a fault that it must find."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,10 @@ import yaml
 
 PROJECT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (PROJECT / "roles").iterdir() if (path / "tasks").is_dir())
-# Rows of the table in the README: | role | what tests it |
-ELSEWHERE = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", (PROJECT / "molecule" / "README.md").read_text(), re.MULTILINE))
-WITH_SCENARIO = [role for role in ROLES if role not in ELSEWHERE or (PROJECT / "molecule" / role).is_dir()]
 FAULTS: dict[str, dict[str, Any]] = yaml.safe_load((PROJECT / "tests/faults/faults.yml").read_text())
 
 
-@pytest.mark.parametrize("role", WITH_SCENARIO)
+@pytest.mark.parametrize("role", ROLES)
 def test_every_role_has_a_scenario(role: str) -> None:
     scenario = PROJECT / "molecule" / role
     assert (scenario / "converge.yml").is_file()
@@ -33,7 +29,7 @@ def test_a_scenario_says_only_what_differs(path: Path) -> None:
     assert ("verifier" in said) == bool(list(path.parent.glob("tests/test_*.py")))
 
 
-@pytest.mark.parametrize("role", WITH_SCENARIO)
+@pytest.mark.parametrize("role", ROLES)
 def test_every_role_has_a_fault_on_hosts_of_its_scenario(role: str) -> None:
     fault = FAULTS[role]
     hosts = {host["name"] for host in yaml.safe_load((PROJECT / "molecule" / role / "molecule.yml").read_text())["platforms"]}
@@ -43,12 +39,3 @@ def test_every_role_has_a_fault_on_hosts_of_its_scenario(role: str) -> None:
 
 def test_faults_are_listed_for_roles_only() -> None:
     assert set(FAULTS) <= set(ROLES)
-
-
-@pytest.mark.parametrize("role", ELSEWHERE)
-def test_what_tests_a_role_without_a_scenario_is_there(role: str) -> None:
-    assert role in ROLES
-    named = re.findall(r"`([^`]+)`", ELSEWHERE[role])
-    proofs = [f"tests/proofs/{words.removeprefix('bin/prove ')}.py" if words.startswith("bin/prove ") else words for words in named]
-    assert [path for path in proofs if not (PROJECT / path).is_file()] == []
-    assert proofs

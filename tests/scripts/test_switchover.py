@@ -40,9 +40,9 @@ def command(place: Path, name: str, scenario: dict[str, str]) -> list[str]:
 
 
 def orders(place: Path, **scenarios: dict[str, str]) -> str:
-    names = {"poolers": ("web1", "web2", "worker1"), "members": ("db1", "db2")}
+    names = {"poolers": ("web1", "web2", "worker1"), "members": ("db1", "db2", "db3")}
     lines = {kind: {name: command(place, name, scenarios.get(name, {})) for name in hosts} for kind, hosts in names.items()}
-    return json.dumps({"leader": "db1", "candidate": "db2", "pause_seconds": 0.5, "switch_seconds": 1, **lines})
+    return json.dumps({"leader": "db1", "candidate": "db2", "candidate_address": "192.0.2.42", "pause_seconds": 0.5, "switch_seconds": 1, **lines})
 
 
 def run(place: Path, **scenarios: dict[str, str]) -> tuple[int, dict[str, Any]]:
@@ -65,8 +65,24 @@ def test_poolers_are_held_around_the_move_and_never_before_the_checkpoint(tmp_pa
     assert told(tmp_path, "web1") == ["pause 0.5", "follow db2", "end"]
     assert told(tmp_path, "db1") == ["checkpoint", "checkpoint", "switch db1 db2", "end"]
     assert told(tmp_path, "db2") == ["checkpoint", "watch 1", "end"]
+    assert told(tmp_path, "db3") == ["checkpoint", "follow 192.0.2.42", "end"]
     # The candidate's word is enough: the former leader's end is not waited for.
     assert 0.3 <= result["times"]["held"] < 4
+
+
+def test_a_third_member_that_cannot_help_does_not_stop_the_move(tmp_path: Path) -> None:
+    for number, scenario in enumerate(({"checkpoint": "die"}, {"checkpoint": "failed"}, {"follow": "failed"}, {"follow": "die"})):
+        place = tmp_path / str(number)
+        place.mkdir()
+        status, result = run(place, db3=scenario)
+        assert (status, result["moved"]) == (0, True)
+        assert told(place, "web1") == ["pause 0.5", "follow db2", "end"]
+        assert ("follow 192.0.2.42" in told(place, "db3")) == ("follow" in scenario)
+
+
+def test_a_third_member_stays_where_it_is_when_nothing_moved(tmp_path: Path) -> None:
+    run(tmp_path, db1={"switch": "failed"}, db2={"watch": "sleep 1"})
+    assert told(tmp_path, "db3") == ["checkpoint", "end"]
 
 
 def test_one_pooler_that_cannot_be_held_lets_all_go_and_nothing_moves(tmp_path: Path) -> None:
