@@ -191,7 +191,7 @@ def main() -> int:
         "The backup was aged by moving back by 25 hours the time that the restore drill had published. `leader` was tried before a wave only: with "
         "no database nobody can be shut out, so such a run ends with a non-zero exit and the names of those still on board.",
     ]
-    name = "_".join(["wave_gates", *(options.part if len(options.part) == 1 else [])])
+    name = "_".join(["wave_gates", *(options.part if len(options.part) == 1 else []), *options.only])
     return write(name, __doc__ or "", [series for series in (entry, exits) if series.title.split()[0] in options.part], notes)
 
 
