@@ -62,8 +62,8 @@ def main() -> int:
     notes = [
         f"{asked} requests by members, at {options.factor:g} x 10 requests per user and minute ({load.rate:.1f}/s with all on board); "
         "this machine runs all 16 hosts on its cores.",
-        f"Each wave was watched for {SOAK_SECONDS} s, which the times leave out; its gates looked back {options.range}. A wave is proven by a login of "
-        "each organisation: it sees its own record, and is refused another's.",
+        f"Each wave was watched for {SOAK_SECONDS} s, which the times leave out; its gates looked back {options.range}. A wave is proven by a login "
+        "of each organisation: it sees its own record, and is refused another's.",
     ]
     return write("waves", __doc__ or "", [total, each, failed, missing, strangers, locked, again], notes)
 
