@@ -37,7 +37,7 @@ PATIENCE, PAUSE = 600, 15
 SMALL = {"__rollout_range": "2m", "rollout_soak_check_seconds": 10}
 
 
-# Runs in which Ctrl-C had to be typed again, with the seconds after the first one.
+# Processes to which Ctrl-C had to be typed again, once for each time.
 typed_again: list[int] = []
 
 
@@ -46,11 +46,11 @@ def typed_ctrl_c(process: subprocess.Popen[str]) -> None:
     os.killpg(process.pid, signal.SIGINT)
 
     def again() -> None:
-        for patience in (30, 60, 90):
+        for _ in range(3):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(30)
                 return
-            typed_again.append(patience)
+            typed_again.append(process.pid)
             os.killpg(process.pid, signal.SIGINT)
 
     threading.Thread(target=again, daemon=True).start()

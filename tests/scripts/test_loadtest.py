@@ -103,8 +103,8 @@ def test_good_answers_are_no_failures_and_kept_connections_are_kept(tmp_path: Pa
         status, found, text = load(tmp_path, server.server_port, "--rate", "40")
     assert (status, found["failures"]) == (0, 0)
     assert 60 <= found["requests"] == server.asked <= 84
-    # Half of them came over new connections, the others over few; a machine that is busy needs more at once.
-    assert server.asked / 2 <= server.opened <= server.asked * 0.75
+    # Half of them came over new connections, the others over very few.
+    assert server.asked / 2 <= server.opened <= server.asked / 2 + 15
     assert "failures: none" in text
 
 
