@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,15 @@ def repositories(monkeypatch: pytest.MonkeyPatch) -> Repositories:
     return found
 
 
+def psql(place: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Stands for the leader's answer."""
+    program = place / "bin" / "psql"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+
 def test_each_repository_gets_a_backup_of_its_own_kind(tmp_path: Path, repositories: Repositories) -> None:
     repositories.held[1] = [entry("old", "full", 2_000_000_000)]
     said = backup_run.take(settings(tmp_path), "auto", "before-move")
@@ -94,6 +104,22 @@ def test_without_an_off_site_storage_nothing_is_said_of_it(tmp_path: Path, repos
     place = settings(tmp_path, offsite=0)
     assert "off-site" not in backup_run.take(place, "full", "")
     assert "offsite" not in (Path(place.metrics) / "backup.prom").read_text()
+
+
+@pytest.mark.parametrize(("leader", "said"), [(-3600, "3600 s ahead of the database leader's"), (86400, "86400 s behind the database leader's")])
+def test_a_wrong_clock_names_no_backup(tmp_path: Path, repositories: Repositories, monkeypatch: pytest.MonkeyPatch, leader: float, said: str) -> None:
+    psql(tmp_path, monkeypatch, f"echo {time.time() + leader}")
+    with pytest.raises(BackupError, match=said):
+        backup_run.take(settings(tmp_path), "auto", "")
+    assert not any(call[-1] == "backup" for call in repositories.calls)
+
+
+@pytest.mark.parametrize("answer", ["date +%s", "exit 2", "echo nobody leads"])
+def test_a_right_clock_and_a_leader_that_is_away_are_no_problem(
+    tmp_path: Path, repositories: Repositories, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    psql(tmp_path, monkeypatch, answer)
+    assert "here: B1 (full)" in backup_run.take(settings(tmp_path), "auto", "")
 
 
 def test_a_full_backup_is_due_after_a_week_of_nights() -> None:

@@ -210,6 +210,21 @@ def wrong_key() -> str:
     return said.splitlines()[-1][:220]
 
 
+def clock_changed() -> str:
+    """The backup host's clock is an hour ahead, then a day behind: no backup gets a wrong name, and the next right one is taken."""
+    on("backup1", "command -v faketime || DEBIAN_FRONTEND=noninteractive apt-get -qq install -y faketime", timeout=300)
+    before = on("backup1", "obcms-backup list")
+    said = []
+    for shift, words in (("+1h", "ahead of the database leader's"), ("-1d", "behind the database leader's")):
+        said.append(on("backup1", f"faketime -f {shift} obcms-backup take 2>&1", check=False, timeout=300).splitlines()[-1])
+        expect(f"obcms-backup take, clock {shift}", said[-1], words)
+    if on("backup1", "obcms-backup list") != before:
+        raise Failed("a backup was taken with a wrong clock")
+    on("backup1", "obcms-backup take", timeout=300)
+    drill_passes()
+    return " / ".join(said)
+
+
 def offsite_away(minutes: float = 2) -> str:
     """The off-site storage does not answer: the repository here still gets every segment, and backups."""
     store = "obcms-lab-offsite-store"
@@ -238,6 +253,7 @@ FAULTS: dict[str, Callable[[], str]] = {
     "archive_command_fails": archive_command_fails,
     "repository_full": repository_full,
     "failover_during_backup": failover_during_backup,
+    "clock_changed": clock_changed,
     "offsite_away": offsite_away,
     "backup_host_down": backup_host_down,
 }
@@ -268,7 +284,7 @@ def main() -> int:
         notes += [f"{title}. Found: {' '.join(row['said'].split())}"] if row["said"] else []
     notes += [
         "Seconds: the whole try, with the drill that passes afterwards.",
-        "A changed clock was not tried: containers share the machine's clock, which nothing may set. Names of restore points and targets carry UTC.",
+        "The clock is changed for the backup's processes (libfaketime): containers share the machine's, which nothing may set.",
         "A restore that is interrupted: docs/proofs/restore_interrupted.md.",
     ]
     return write("backup_faults", __doc__ or "", series, notes)

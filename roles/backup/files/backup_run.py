@@ -12,6 +12,7 @@ import argparse
 import fcntl
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,8 @@ DAY = 86400
 # A run starts with a random delay: a full backup of last week is not quite a week old.
 EARLY = DAY // 2
 LONGEST_LABEL = 100
+# A backup is named after this host's clock, and pgBackRest refuses all further ones until the clock has passed the newest name.
+CLOCK_SECONDS = 60
 
 
 def due_type(found: Sequence[Backup], full_days: int, now: float) -> str:
@@ -53,14 +56,29 @@ def _lock(stream: TextIO) -> None:
         raise BackupError(f"another backup is running ({stream.read().strip()}); wait for it, or look with: journalctl -u obcms-backup -f") from error
 
 
+def clock_problem(settings: Settings) -> str:
+    """How far this host's clock is from the leader's when that is too far; empty when it is not, or when nobody answers: pgBackRest will say so."""
+    command = ["psql", "-XAtqc", "SELECT extract(epoch FROM clock_timestamp())", "-d", settings.conninfo]
+    try:
+        leader = float(subprocess.run(command, capture_output=True, check=True, timeout=30).stdout)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return ""
+    ahead = time.time() - leader
+    if abs(ahead) <= CLOCK_SECONDS:
+        return ""
+    way = "ahead of" if ahead > 0 else "behind"
+    return f"this host's clock is {abs(ahead):.0f} s {way} the database leader's; set the one that is wrong (chronyc tracking), then try again"
+
+
 def take(settings: Settings, kind: str, label: str) -> str:
     """Take one backup into each repository; what became of them in a line."""
     with only_one(settings):
         started = time.time()
         outcome = {"at": started, "ok": False, "label": label, "message": "cut off"}
         remember(settings, "backup", outcome)
-        words, good = [], True
-        for number, where in settings.repositories.items():
+        problem = clock_problem(settings)
+        words, good = ([problem], False) if problem else ([], True)
+        for number, where in settings.repositories.items() if good else ():
             # One that fails keeps nothing from the others.
             try:
                 newest = take_into(settings, number, kind, label)
