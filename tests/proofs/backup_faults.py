@@ -36,6 +36,22 @@ umount -l {DATABASE}; umount -l /run/proof-under
 systemctl start pgbackrest
 """
 
+# On the leader: a segment in which an earlier timeline ended, as a leader that was lost has it, waits to be archived; another content each time.
+STALE = """
+import pathlib
+wal = pathlib.Path("/var/lib/postgresql/17/obcms/pg_wal")
+history = max(wal.glob("*.history"))
+number, position = history.read_text().strip().splitlines()[-1].split()[:2]
+high, low = (int(part, 16) for part in position.split("/"))
+name = f"{int(number):08X}{high:08X}{low >> 24:08X}"
+content = bytearray((wal / (history.stem + name[8:])).read_bytes())
+content[-1] = ROUND
+(wal / name).write_bytes(content)
+(wal / "archive_status" / f"{name}.done").unlink(missing_ok=True)
+(wal / "archive_status" / f"{name}.ready").touch()
+print(name)
+"""
+
 
 class Failed(Exception):
     """What was not as it should be."""
@@ -142,6 +158,27 @@ def archive_command_fails() -> str:
         on(host, "chmod 640 /etc/pgbackrest/pgbackrest.conf")
     behind = caught_up()
     return f"{said.splitlines()[-1][:200]}; {most} segments waited, caught up after {behind:.0f} s"
+
+
+def stale_segment() -> str:
+    """The leader archives a segment that the repository has already, with another content, from a leader that was lost: it goes on to the next."""
+    healthy()
+    on(leader(), "obcms-patronictl switchover --force", timeout=180)
+    healthy()
+    host, name = leader(), ""
+    for number in (1, 2):
+        name = on(host, f"sudo -u postgres python3 - <<'EOF'\n{STALE.replace('ROUND', str(number))}EOF")
+        started = time.monotonic()
+        while on(host, f"test -e /var/lib/postgresql/17/obcms/pg_wal/archive_status/{name}.done || echo waits", check=False):
+            if time.monotonic() - started > 200:
+                raise Failed(f"{name} still waits: {refused_wal()}")
+            some_wal(1)
+            time.sleep(5)
+    behind = caught_up()
+    said = on(host, f"journalctl -u patroni --since=-10min --no-pager -o cat | grep -F 'archive-refused: {name}' | tail -n 1", check=False)
+    expect("the leader's journal", said, "from a leader that was lost")
+    drill_passes()
+    return f"{said}; caught up {behind:.0f} s later"
 
 
 def damaged_file() -> str:
@@ -251,6 +288,7 @@ FAULTS: dict[str, Callable[[], str]] = {
     "damaged_wal": damaged_wal,
     "wrong_key": wrong_key,
     "archive_command_fails": archive_command_fails,
+    "stale_segment": stale_segment,
     "repository_full": repository_full,
     "failover_during_backup": failover_during_backup,
     "clock_changed": clock_changed,
