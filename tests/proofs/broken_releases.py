@@ -8,9 +8,7 @@ import contextlib
 import datetime
 import http.client
 import json
-import os
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
@@ -25,7 +23,7 @@ from typing import Any
 
 from failover import leader
 from report import PROJECT, container, docker, machine, on
-from rollout.steps import Run, play
+from rollout.steps import Run, play, typed_ctrl_c
 
 WEB = ("web1", "web2", "web3", "web4")
 BALANCERS = ("lb1", "lb2")
@@ -221,10 +219,10 @@ def repository(source: Path) -> dict[str, Any]:
     return {"release_source": {"type": "git", "location": str(source)}}
 
 
-def typed_ctrl_c(process: subprocess.Popen[str]) -> None:
-    """A moment later, so that the step is under way; as a terminal does it, to the whole group."""
+def ctrl_c(process: subprocess.Popen[str]) -> None:
+    """A moment later, so that the step is under way."""
     time.sleep(1)
-    os.killpg(process.pid, signal.SIGINT)
+    typed_ctrl_c(process)
 
 
 def pause(host: str) -> Callable[[Any], None]:
@@ -258,7 +256,7 @@ CASES: dict[str, Case] = {
                                 end=lambda: docker("unpause", container("web2")) and None, rolled_back=True),
 }  # fmt: skip
 for name, words in SIGINT_PHASES.items():
-    CASES[f"ctrl_c_{name}"] = Case(f"Ctrl-C in phase {name}", (), at={words: typed_ctrl_c}, resumed=True)
+    CASES[f"ctrl_c_{name}"] = Case(f"Ctrl-C in phase {name}", (), at={words: ctrl_c}, resumed=True)
 
 
 def lost_in_second_batch() -> dict[str, Callable[[Any], None]]:

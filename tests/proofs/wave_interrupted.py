@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,25 +36,6 @@ PATIENCE, PAUSE = 600, 15
 SMALL = {"__rollout_range": "2m", "rollout_soak_check_seconds": 10}
 
 
-# Processes to which Ctrl-C had to be typed again, once for each time.
-typed_again: list[int] = []
-
-
-def typed_ctrl_c(process: subprocess.Popen[str]) -> None:
-    """As a terminal does it: to the whole group. Again while nothing ends, as people do: Ansible can wait for ever for a worker that died writing."""
-    os.killpg(process.pid, signal.SIGINT)
-
-    def again() -> None:
-        for _ in range(3):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(30)
-                return
-            typed_again.append(process.pid)
-            os.killpg(process.pid, signal.SIGINT)
-
-    threading.Thread(target=again, daemon=True).start()
-
-
 def controller_killed(process: subprocess.Popen[str]) -> None:
     os.killpg(process.pid, signal.SIGKILL)
 
@@ -69,7 +49,7 @@ def database_failover(_: subprocess.Popen[str]) -> None:
 
 
 CUTS: dict[str, Callable[[subprocess.Popen[str]], None]] = {
-    "Ctrl-C": typed_ctrl_c,
+    "Ctrl-C": steps.typed_ctrl_c,
     "controller killed": controller_killed,
     "application host lost": application_host_lost,
     "database failover": database_failover,
@@ -186,8 +166,6 @@ def main() -> int:
     parser.add_argument("--kind", choices=CUTS, nargs="+", help="these kinds only")
     parser.add_argument("--apart", action="store_true", help="each cut in a wave of its own, instead of one after the other in the same wave")
     options = parser.parse_args()
-    # Started in the background, it would hand on that Ctrl-C is to be ignored.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     plan, series, wanted = steps.small_plan(soak_minutes=0.5), [], {}
     mails.listen()
     try:
@@ -215,7 +193,7 @@ def main() -> int:
         "A resumed run is started again until its gates are open: they look back two minutes here.",
     ]
     if options.kind is None or "Ctrl-C" in options.kind:
-        notes.append(f"Ctrl-C was typed again {len(typed_again)} times, since ansible-playbook had not ended 30 s after the one before.")
+        notes.append(f"Ctrl-C was typed again {len(steps.typed_again)} times, since ansible-playbook had not ended 30 s after the one before.")
     name = "_".join(["wave_interrupted", *(kind.lower().replace(" ", "_").replace("-", "_") for kind in options.kind or [])])
     return write(name, __doc__ or "", series, notes)
 

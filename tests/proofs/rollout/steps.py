@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
 import pty
+import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,7 +60,8 @@ class Run:
 
 
 def command(name: str, skip_tags: str, extra: Mapping[str, Any]) -> list[str]:
-    words = ["ansible-playbook", "-i", "inventories/lab", f"playbooks/{name}.yml", "-e", json.dumps(extra)]
+    # A proof that was started in the background would hand on that Ctrl-C is to be ignored.
+    words = ["env", "--default-signal=INT", "ansible-playbook", "-i", "inventories/lab", f"playbooks/{name}.yml", "-e", json.dumps(extra)]
     return words + (["--skip-tags", skip_tags] if skip_tags else [])
 
 
@@ -72,6 +76,25 @@ def start(name: str, skip_tags: str = "", **extra: Any) -> subprocess.Popen[str]
         command(name, skip_tags, extra), cwd=PROJECT, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
+
+
+# Processes to which Ctrl-C had to be typed again, once for each time.
+typed_again: list[int] = []
+
+
+def typed_ctrl_c(process: subprocess.Popen[str]) -> None:
+    """As a terminal does it: to the whole group. Again while nothing ends, as people do: Ansible can wait for ever for a worker that died writing."""
+    os.killpg(process.pid, signal.SIGINT)
+
+    def again() -> None:
+        for _ in range(3):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(30)
+                return
+            typed_again.append(process.pid)
+            os.killpg(process.pid, signal.SIGINT)
+
+    threading.Thread(target=again, daemon=True).start()
 
 
 def play(name: str, at: Mapping[str, Callable[[subprocess.Popen[str]], object]] | None = None, skip_tags: str = "", **extra: Any) -> Run:
@@ -93,7 +116,7 @@ def typed(name: str, question: str, answer: Callable[[str], str], at: Mapping[st
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(PROJECT)
-        os.execvpe("ansible-playbook", command(name, skip_tags, extra), environment())
+        os.execvpe("env", command(name, skip_tags, extra), environment())
     while True:
         try:
             text += os.read(terminal, 65536).decode(errors="replace")
