@@ -1,4 +1,4 @@
-"""A play with `connection: local` runs here what it delegates to a host, so it may include no role: roles delegate, to keepers of the lock for one."""
+"""A play with `connection: local` runs here what it delegates to a host: it may include no role, since roles delegate (the lock, to its keepers)."""
 
 from __future__ import annotations
 
