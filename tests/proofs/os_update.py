@@ -9,7 +9,7 @@ import re
 import sys
 
 from failover import cache_master, healthy, leader
-from report import Series, lab, on, write
+from report import PROJECT, Series, lab, on, write
 from rollout.steps import play
 from traffic import Traffic, failed_requests, longest_answer, remove, told
 
@@ -32,7 +32,9 @@ def main() -> int:
     stayed = [name for name in names if on(name, START) == before[name]]
     restarted = Series("hosts that were not restarted", 0, "hosts", [float(len(stayed))], stayed)
     status = Series("exit status of the playbook, which ends with verify.yml", 0, "", [float(run.status)])
-    status.failures = ["\n".join(run.text.splitlines()[-25:])] if run.status else []
+    (PROJECT / ".cache" / "os_update.log").write_text(run.text)
+    wrong = [line for line in run.text.splitlines() if line.rstrip().endswith(" FAILED") or line.startswith("fatal:")]
+    status.failures = ["\n".join([*wrong, *run.text.splitlines()[-25:]])] if run.status else []
     duration = Series("the whole fleet", 3600, values=[run.seconds])
     told_by_balancers = re.findall(r"held the address: [^\"']*", run.words)
     order = re.search(r"Show the order\] .*?msg: ([a-z0-9, ]+)", run.words)
