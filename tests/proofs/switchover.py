@@ -79,7 +79,8 @@ def main() -> int:
     windows: list[tuple[float, float]] = []
     start_writers()
     try:
-        time.sleep(5)
+        # The members have just logged in, which takes a core for a while.
+        time.sleep(20)
         for number in range(options.times):
             before, begin = leader(), time.time()
             run = play("switchover", reason="proof")
