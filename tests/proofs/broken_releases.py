@@ -355,6 +355,9 @@ def prove(name: str, case: Case) -> dict[str, Any]:
 def verdict(run: Run) -> str:
     """The line with which the run ended."""
     for line in reversed(run.text.splitlines()):
+        # What to do next is told last.
+        if line.strip().startswith("Mend "):
+            continue
         if " gate " in line or "does not start" in line or "is refused" in line or "stopped in phase" in line:
             return line.strip().removeprefix("msg: ")[:160]
     return "cut off" if run.status else "done"
