@@ -252,7 +252,7 @@ CASES: dict[str, Case] = {
     "version_not_there": Case("version not there", ("has no tag, branch or commit",), extra=repository),
     "disk_full": Case("disk full on one host", ("web3", "No space left"), make=small_disk, end=whole_disk),
     "host_unreachable": Case("one host unreachable", ("web4",), make=pause("web4"), end=lambda: docker("unpause", container("web4")) and None),
-    "host_lost_meanwhile": Case("one host lost while it changes", ("web2",), at={"=> (web2)": pause("web2")},
+    "host_lost_meanwhile": Case("one host lost while it changes", ("web2",), at={"lb2 => (item=web2)": pause("web2")},
                                 end=lambda: docker("unpause", container("web2")) and None, rolled_back=True),
 }  # fmt: skip
 for name, words in SIGINT_PHASES.items():
