@@ -114,6 +114,13 @@ def test_a_wrong_clock_names_no_backup(tmp_path: Path, repositories: Repositorie
     assert not any(call[-1] == "backup" for call in repositories.calls)
 
 
+def test_a_clock_for_which_certificates_do_not_hold_is_a_problem(tmp_path: Path, repositories: Repositories, monkeypatch: pytest.MonkeyPatch) -> None:
+    psql(tmp_path, monkeypatch, "echo 'SSL error: certificate verify failed' >&2; exit 2")
+    with pytest.raises(BackupError, match="is this host's clock right"):
+        backup_run.take(settings(tmp_path), "auto", "")
+    assert not any(call[-1] == "backup" for call in repositories.calls)
+
+
 @pytest.mark.parametrize("answer", ["date +%s", "exit 2", "echo nobody leads"])
 def test_a_right_clock_and_a_leader_that_is_away_are_no_problem(
     tmp_path: Path, repositories: Repositories, monkeypatch: pytest.MonkeyPatch, answer: str

@@ -61,6 +61,10 @@ def clock_problem(settings: Settings) -> str:
     command = ["psql", "-XAtqc", "SELECT extract(epoch FROM clock_timestamp())", "-d", settings.conninfo]
     try:
         leader = float(subprocess.run(command, capture_output=True, check=True, timeout=30).stdout)
+    except subprocess.CalledProcessError as error:
+        # A day behind, the certificate is not valid yet.
+        refused = b"certificate verify failed" in error.stderr
+        return "the database leader's certificate does not hold here; is this host's clock right (chronyc tracking)?" if refused else ""
     except (OSError, subprocess.SubprocessError, ValueError):
         return ""
     ahead = time.time() - leader
