@@ -39,7 +39,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=10, help="deploys, and as many rollbacks (default: 10)")
     parser.add_argument("--rate", type=float, default=20, help="requests per second at the balancer meanwhile (default: 20)")
+    parser.add_argument("--soak", type=int, metavar="SECONDS", help="watch the canary and each batch for so long (default: the role's 60 and 30 s)")
     options = parser.parse_args()
+    soak = {} if options.soak is None else {"release_canary_seconds": options.soak, "release_watch_seconds": options.soak}
     before, since = version(), f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}"
     deploys = Series("a deploy of 4 + 2 hosts, waiting times of the batches included", 900)
     backs = Series("a rollback of 4 + 2 hosts, waiting times of the batches included", 900)
@@ -49,8 +51,8 @@ def main() -> int:
         for number in range(options.times):
             wanted = f"release-{int(time.time())}"
             steps: tuple[tuple[Series, str, str, dict[str, Any]], ...] = (
-                (deploys, "deploy", wanted, {"app_version": wanted}),
-                (backs, "rollback", before, {"scope": "release", "app_version": before}),
+                (deploys, "deploy", wanted, {"app_version": wanted, **soak}),
+                (backs, "rollback", before, {"scope": "release", "app_version": before, **soak}),
             )
             for series, name, target, extra in steps:
                 run = play(name, reason="proof", **extra)
@@ -62,6 +64,7 @@ def main() -> int:
     finally:
         found = traffic.stop()
     alone, words = phases(since)
+    words += f" Watched for {options.soak} s each." if soak else ""
     notes = [*told(found), words, f"Removed afterwards: {json.dumps(remove())}."]
     return write("releases", __doc__ or "", [wrong, failed_requests(found), longest_answer(found, 3), alone, deploys, backs], notes)
 
