@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from backups.marked_rows import begin, clean, end, kept, wrong
 from failover import healthy, leader, sql
@@ -319,10 +320,10 @@ def main() -> int:
     series, notes = [], []
     for name, fault in FAULTS.items():
         path = KEPT / f"{name}.json"
-        row = json.loads(path.read_text()) if path.exists() else {"said": "", "problem": "not run", "seconds": 0}
+        found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"said": "", "problem": "not run", "seconds": 0}
         title = (fault.__doc__ or "").strip().rstrip(".")
-        series.append(Series(title, 1200, values=[row["seconds"]], failures=[row["problem"]] if row["problem"] else []))
-        notes += [f"{title}. Found: {' '.join(row['said'].split())}"] if row["said"] else []
+        series.append(Series(title, 1200, values=[found["seconds"]], failures=[found["problem"]] if found["problem"] else []))
+        notes += [f"{title}. Found: {' '.join(found['said'].split())}"] if found["said"] else []
     notes += [
         "Seconds: the whole try, with the drill that passes afterwards.",
         "The clock is changed for the backup's processes (libfaketime): containers share the machine's, which nothing may set.",

@@ -53,7 +53,8 @@ class Client:
     """A client of the balancer that never waits for an answer before it asks again; every answer that is not 200 or 302 is kept."""
 
     def __init__(self, rate: float = 20) -> None:
-        self.rate, self.asked, self.bad, self.slowest = rate, 0, [], 0.0
+        self.rate, self.asked, self.slowest = rate, 0, 0.0
+        self.bad: list[str] = []
         self.versions: dict[str, int] = {}
         self.context = ssl.create_default_context()
         self.context.check_hostname, self.context.verify_mode = False, ssl.CERT_NONE
@@ -106,8 +107,8 @@ class Case:
     what: str
     says: tuple[str, ...]
     patch: Callable[[Path], None] | None = None
-    make: Callable[[], None] = lambda: None
-    end: Callable[[], None] = lambda: None
+    make: Callable[[], object] = lambda: None
+    end: Callable[[], object] = lambda: None
     extra: Callable[[Path], dict[str, Any]] = lambda _: {}
     at: dict[str, Callable[[Any], None]] = field(default_factory=dict)
     # A run that was cut off keeps the lock, says so, and is taken up again.
@@ -226,8 +227,12 @@ def ctrl_c(process: subprocess.Popen[str]) -> None:
     typed_ctrl_c(process)
 
 
-def pause(host: str) -> Callable[[Any], None]:
-    return lambda _=None: (time.sleep(1), docker("pause", container(host)), None)[-1]
+def pause(host: str) -> Callable[..., None]:
+    def paused(_: object = None) -> None:
+        time.sleep(1)
+        docker("pause", container(host))
+
+    return paused
 
 
 LATE = (
@@ -242,7 +247,7 @@ CASES: dict[str, Case] = {
     "not_ready": Case("starts, but /ready/ is 503", ("gate ready", "web1", "503"), edit("obcms/probes.py", "= all(checks.values())", "= False")),
     "migration_half_way": Case("migration fails half-way", ("migrate", "division by zero"),
                                migration('migrations.RunSQL("CREATE TABLE proof_half (n int)"), migrations.RunSQL("SELECT 1/0")', atomic=False),
-                               end=lambda: sql("DROP TABLE IF EXISTS proof_half") and None),
+                               end=lambda: sql("DROP TABLE IF EXISTS proof_half")),
     "migration_waits": Case("migration waits for a lock for ever", ("migrate", "lock timeout"),
                             migration('migrations.RunSQL("ALTER TABLE django_admin_log ADD COLUMN proof int NULL")'), make=hold_lock, end=give_lock),
     "migration_incompatible": Case("migration that old code does not survive", ("work.0900_proof", "DROPPING", "release_confirm_incompatible"),
@@ -252,9 +257,9 @@ CASES: dict[str, Case] = {
     "archive_damaged": Case("archive damaged", ("build | Build",), extra=truncated),
     "version_not_there": Case("version not there", ("has no tag, branch or commit",), extra=repository),
     "disk_full": Case("disk full on one host", ("web3", "No space left"), make=small_disk, end=whole_disk),
-    "host_unreachable": Case("one host unreachable", ("web4",), make=pause("web4"), end=lambda: docker("unpause", container("web4")) and None),
+    "host_unreachable": Case("one host unreachable", ("web4",), make=pause("web4"), end=lambda: docker("unpause", container("web4"))),
     "host_lost_meanwhile": Case("one host lost while it changes", ("web2",), at={"lb2 => (item=web2)": pause("web2")},
-                                end=lambda: docker("unpause", container("web2")) and None, rolled_back=True),
+                                end=lambda: docker("unpause", container("web2")), rolled_back=True),
 }  # fmt: skip
 for name, words in SIGINT_PHASES.items():
     CASES[f"ctrl_c_{name}"] = Case(f"Ctrl-C in phase {name}", (), at={words: ctrl_c}, resumed=True)

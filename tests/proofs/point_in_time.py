@@ -40,7 +40,7 @@ def moment(at: float) -> str:
     return datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S.%f+00")
 
 
-def stream(seconds: float, in_between: Callable[[], None] = lambda: None) -> list[Row]:
+def stream(seconds: float, in_between: Callable[[], object] = lambda: None) -> list[Row]:
     """Rows written for so long, with something that happens in the middle."""
     begin()
     time.sleep(seconds / 2)

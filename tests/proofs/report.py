@@ -13,8 +13,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(PROJECT / "lab"))
-import hosts  # noqa: E402
-import lab  # noqa: E402
+import hosts as hosts  # noqa: E402
+import lab as lab  # noqa: E402
 
 
 def on(host: str, command: str, *, check: bool = True, timeout: float = 120) -> str:

@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
-from backups.marked_rows import begin, clean, end, kept, wrong
+from backups.marked_rows import Row, begin, clean, end, kept, wrong
 from failover import healthy
 from point_in_time import moment, somewhere
 from report import Series, on, write
@@ -39,11 +40,11 @@ def killed(process: subprocess.Popen[str]) -> None:
     os.killpg(process.pid, signal.SIGKILL)
 
 
-def restore(cut: str = "", **extra: object) -> Run:
+def restore(cut: str = "", **extra: Any) -> Run:
     return play("rollback", {cut: killed} if cut else None, scope="database", **extra)
 
 
-def stream() -> tuple[list, float]:
+def stream() -> tuple[list[Row], float]:
     begin()
     time.sleep(16)
     rows = end()
@@ -53,7 +54,7 @@ def stream() -> tuple[list, float]:
 def resumed(series: Series) -> None:
     """One restore, cut off in every phase and taken up each time."""
     rows, at = stream()
-    extra: dict[str, object] = {"target": moment(at), "confirm": "obcms-lab"}
+    extra: dict[str, Any] = {"target": moment(at), "confirm": "obcms-lab"}
     for phase, text in {**BEFORE_FINAL, **FINAL}.items():
         run = restore(text, **extra)
         reached = "was not reached" if text not in run.text else "" if run.status == -signal.SIGKILL else f"ended with {run.status}"
