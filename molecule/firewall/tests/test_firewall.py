@@ -43,12 +43,17 @@ def test_a_hosts_own_services_reach_each_other(hosts: Hosts) -> None:
     assert connects(hosts["web1"], address(hosts["web1"]), 4444)
 
 
-def test_operators_come_in_and_see_no_more_than_their_ports(hosts: Hosts) -> None:
-    target = address(hosts["mon1"])
+@pytest.mark.parametrize("name", PORTS)
+def test_operators_come_in_and_see_no_more_than_their_ports(hosts: Hosts, name: str) -> None:
+    """From outside: what another host sends would meet that host's own rules first."""
+    target = address(hosts[name])
     socket.create_connection((target, 22), timeout=3).close()
-    socket.create_connection((target, 9090), timeout=3).close()
     with pytest.raises(OSError, match="timed out"):
         socket.create_connection((target, 4444), timeout=2)
+
+
+def test_operators_see_the_figures(hosts: Hosts) -> None:
+    socket.create_connection((address(hosts["mon1"]), 9090), timeout=3).close()
 
 
 def test_what_is_refused_is_told_at_once_and_a_stranger_is_named(hosts: Hosts) -> None:
