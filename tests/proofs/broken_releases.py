@@ -371,6 +371,8 @@ def prove(name: str, case: Case) -> dict[str, Any]:
 
 def verdict(run: Run) -> str:
     """The line with which the run ended."""
+    if "User interrupted execution" in run.text:
+        return "cut off"
     for line in reversed(run.text.splitlines()):
         # What to do next is told last.
         if line.strip().startswith("Mend "):
