@@ -305,7 +305,7 @@ def calm() -> None:
     """What the case before this one has set off is over: the gates of a release ask for it."""
     query = 'ALERTS{alertstate="firing",severity="critical"}'
     deadline = time.monotonic() + 600
-    while firing := on("mon1", f"promq {shlex.quote(query)}", check=False):
+    while firing := on("mon1", f"promq {shlex.quote(query)}"):
         if time.monotonic() > deadline:
             raise RuntimeError(f"still firing after 10 minutes: {firing}")
         time.sleep(5)
