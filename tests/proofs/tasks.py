@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
-"""Whether every one of 1,000 queued tasks is run although a release comes in the middle, and how many are run twice."""
+"""Whether every one of 1,000 queued tasks is run although a release and its way back come in the middle, and how many are run twice."""
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
+import subprocess
 import sys
 import threading
 import time
 from typing import Any
 
-from report import Series, on, write
+from report import PROJECT, Series, on, write
 from rollout.steps import Run, play, shell
 from traffic import NAMES, members, remove
 
@@ -42,22 +44,36 @@ def done(found: dict[str, tuple[str, int, str]]) -> int:
     return sum(state == "done" for state, _, _ in found.values())
 
 
+def changes(since: str) -> str:
+    """What else the record of changes has of this time."""
+    told = subprocess.run(["bin/history", "inventories/lab", "--json"], cwd=PROJECT, check=True, capture_output=True, text=True).stdout
+    kinds = {row["id"]: row["kind"] for row in json.loads(told) if row["at"] >= since}
+    return ", ".join(f"{list(kinds.values()).count(kind)} {kind}" for kind in sorted(set(kinds.values())))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=1000, help="tasks (default: 1000)")
-    parser.add_argument("--scale", type=float, default=0.2, help="what durations of 1 to 30 s are multiplied with (default: 0.2)")
+    parser.add_argument("--scale", type=float, default=1, help="what durations of 1 to 30 s are multiplied with (default: 1, about 70 minutes)")
     options = parser.parse_args()
     members()
     before, target = version(), f"tasks-{int(time.time())}"
     queue = QUEUE.replace("NAME", repr(NAMES[0])).replace("SCALE", str(options.scale)).replace("COUNT", str(options.count))
+    since = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}"
     begin = time.monotonic()
+    # Two small workers do four at once, 15.5 s each before the scale; and half of that again for the releases and a busy machine.
+    limit = 900 + options.count * 15.5 * options.scale / 4 * 1.5
     queued = set(shell(queue))
     runs: list[Run] = []
-    release = threading.Thread(target=lambda: runs.append(play("deploy", app_version=target, reason="proof")))
+    steps: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("deploy", {"app_version": target}),
+        ("rollback", {"scope": "release", "app_version": before}),
+    )
+    release = threading.Thread(target=lambda: runs.extend(play(name, reason="proof", **extra) for name, extra in steps))
     found: dict[str, tuple[str, int, str]] = states()
     at_start: dict[str, Any] = {}
-    while done(found) < len(queued) and time.monotonic() - begin < 1500:
-        time.sleep(5)
+    while done(found) < len(queued) and time.monotonic() - begin < limit:
+        time.sleep(5 + 15 * options.scale)
         found = states()
         if not at_start and done(found) >= len(queued) * 0.1:
             at_start = {"done": done(found), "seconds": time.monotonic() - begin}
@@ -67,22 +83,22 @@ def main() -> int:
     at_end = done(found)
     if at_start:
         release.join()
-    deployed = Series("exit status of the deploy in the middle", 0, "", [float(runs[0].status if runs else 99)])
-    deployed.failures = ["\n".join(runs[0].text.splitlines()[-15:])] if runs and runs[0].status else []
+    moves = Series("exit status of the deploy in the middle, and of its way back", 0, "", [float(run.status) for run in runs] or [99.0])
+    moves.failures = ["\n".join(run.text.splitlines()[-15:]) for run in runs if run.status]
     missing = Series("tasks that have not run", 0, "tasks", [float(len(queued) - at_end)])
     missing.failures = [f"{key}: {found.get(key, ('gone', 0, ''))[0]}" for key in sorted(queued) if found.get(key, ("gone",))[0] != "done"][:10]
     twice = [key for key, (_, starts, _) in found.items() if starts > 1]
     repeated = Series("tasks that were started more than once (counted, not forbidden)", float(options.count), "tasks", [float(len(twice))])
-    back = play("rollback", scope="release", app_version=before, reason="proof")
     workers = {name: sum(worker == name for _, _, worker in found.values()) for name in sorted({worker for _, _, worker in found.values()})}
     notes = [
-        f"{len(queued)} tasks of {options.scale:g} to {30 * options.scale:g} s (1 to 30 s times {options.scale:g}, so that two small workers are "
-        f"done in minutes), all queued at once; {seconds:.0f} s until the last one was done. Finished by {json.dumps(workers)}.",
-        f"Deploy of {target} over {before}: begun after {at_start.get('seconds', 0):.0f} s with {at_start.get('done', 0)} done, "
-        f"{runs[0].seconds if runs else 0:.0f} s long. Way back to {before} afterwards: exit status {back.status}.",
+        f"{len(queued)} tasks of {options.scale:g} to {30 * options.scale:g} s, all queued at once; {seconds:.0f} s until the last one was done. "
+        f"Finished by {json.dumps(workers)}.",
+        f"Deploy of {target} over {before}: begun after {at_start.get('seconds', 0):.0f} s with {at_start.get('done', 0)} done; it took "
+        f"{' s, the way back '.join(f'{run.seconds:.0f}' for run in runs)} s.",
+        f"All changes of this time, as the record has them: {changes(since)}.",
         f"Removed afterwards: {json.dumps(remove())}.",
     ]
-    return write("tasks", __doc__ or "", [deployed, missing, repeated], notes)
+    return write("tasks", __doc__ or "", [moves, missing, repeated], notes)
 
 
 if __name__ == "__main__":
