@@ -84,6 +84,16 @@ def test_nothing_but_the_sandbox_is_open(hosts: Hosts) -> None:
         hosts["worker1"].check_output("systemd-analyze security --threshold=30 %s", unit)
 
 
+def test_one_beat_when_the_process_that_holds_its_lock_is_killed(hosts: Hosts) -> None:
+    def runs() -> list[str]:
+        return [hosts[name].check_output("systemctl show --value --property=InvocationID obcms-beat.service") for name in beats(hosts)]
+
+    wait(lambda: len(beats(hosts)) == 1, 30, "one beat")
+    (name,), first = beats(hosts), runs()
+    hosts[name].check_output("systemctl kill --signal=KILL --kill-whom=all obcms-beat-lock.service")
+    wait(lambda: len(runs()) == 1 and runs() != first, 30, "another beat")
+
+
 def test_exactly_one_beat_when_its_host_is_lost_and_when_it_returns(hosts: Hosts) -> None:
     wait(lambda: len(beats(hosts)) == 1, 30, "one beat")
     (lost,) = beats(hosts)
