@@ -58,6 +58,8 @@ def main() -> None:
             stall, last = max(stall, time.monotonic() - last), time.monotonic()
             written.append(number)
         time.sleep(0.05)
+    # A wait that has not ended by then counts as well.
+    stall = max(stall, time.monotonic() - last)
     lost = [n for n in written if not kept(n)]
     print(json.dumps({"written": len(written), "lost": len(lost), "stall": round(stall, 1), "errors": errors}))
 

@@ -13,6 +13,9 @@ while [ $SECONDS -lt $end ]; do
     fi
     sleep 0.1
 done
+# A wait that has not ended by then counts as well.
+wait=$((($(date +%s%N) - last) / 1000000))
+[ $wait -gt $stall ] && stall=$wait
 kept=" $(psql -qXAt "$url" -c "SELECT n FROM writes" | tr '\n' ' ') "
 lost=0
 for n in "${acked[@]}"; do [[ $kept == *" $n "* ]] || lost=$((lost + 1)); done
