@@ -103,6 +103,10 @@ previous:
   description: Version that ran before the current one, empty where the log knows none.
   returned: survey
   type: str
+last:
+  description: Version that ran last on the host by its log, empty where the log knows none.
+  returned: survey
+  type: str
 running:
   description: Version of each of O(units) that runs.
   returned: survey
@@ -194,6 +198,17 @@ def previous_of(state: Path, current: str) -> str:
     return ""
 
 
+def last_of(state: Path) -> str:
+    """What ran last on the host, by the log of releases; the log comes back with the files of a host that was lost."""
+    log = state / "releases.log"
+    for line in reversed(log.read_text().splitlines() if log.is_file() else []):
+        with contextlib.suppress(ValueError):
+            entry = json.loads(line)
+            if entry.get("result", "done") == "done" and entry.get("to"):
+                return str(entry["to"])
+    return ""
+
+
 def judged_of(state: Path) -> dict[str, dict[str, str]]:
     """What is known about migrations; what cannot be read is not known."""
     with contextlib.suppress(OSError, ValueError):
@@ -223,6 +238,7 @@ def survey(params: dict[str, Any], check: bool) -> dict[str, Any]:
         "changed": False,
         "current": current_of(root),
         "previous": previous_of(state, current_of(root)),
+        "last": last_of(state),
         "running": running_of(root, params["units"]),
         "releases": releases,
         "versions": [item["version"] for item in releases],

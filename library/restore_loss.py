@@ -67,9 +67,13 @@ def segments(wal: Path, since: float) -> list[Path]:
 
 def commits(binaries: str, path: Path) -> Iterator[float]:
     """Times of the transactions in one segment."""
-    command = [f"{binaries}/pg_waldump", "--quiet", "--rmgr=Transaction", str(path)]
+    command = [f"{binaries}/pg_waldump", "--rmgr=Transaction", str(path)]
     # The end of what was written so far looks like an error to it.
-    output = subprocess.run(command, capture_output=True, text=True, check=False, env={"LC_ALL": "C", "TZ": "UTC"}).stdout
+    return times(subprocess.run(command, capture_output=True, text=True, check=False, env={"LC_ALL": "C", "TZ": "UTC"}).stdout)
+
+
+def times(output: str) -> Iterator[float]:
+    """Times of the transactions that pg_waldump shows."""
     for match in COMMIT.finditer(output):
         yield datetime.datetime.fromisoformat(match[1].ljust(26, "0") + "+00:00").timestamp()
 

@@ -219,3 +219,15 @@ def test_a_drill_that_fails_keeps_the_age_of_the_last_that_passed(tmp_path: Path
     assert "obcms_restore_drill_passed_timestamp_seconds 105\n" in text
     assert "obcms_restore_drill_last_result 0\n" in text
     assert "obcms_backup_restored_stop_timestamp_seconds 90\n" in text
+
+
+def test_a_full_disk_is_told_before_anything_is_tried(tmp_path: Path, repositories: Repositories, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = settings(tmp_path)
+    room = list(os.statvfs(place.repository))
+    room[4] = 2**24 // room[1]
+    monkeypatch.setattr(backup_run.os, "statvfs", lambda _: os.statvfs_result(room))
+    with pytest.raises(
+        BackupError, match=r"here: no room on the file system of the repository \(\S+ has 16 MB free\); enlarge it, .*; off-site: B1 \(full\)"
+    ):
+        backup_run.take(place, "full", "")
+    assert not repositories.held[1]

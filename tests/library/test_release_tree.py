@@ -120,6 +120,8 @@ def test_a_release_that_was_taken_back_is_not_the_one_before(tmp_path: Path) -> 
         release_tree.record({**given, "entry": entry}, False)
     assert release_tree.previous_of(tmp_path / "var", "1.1.0") == "1.0.0"
     assert release_tree.previous_of(tmp_path / "var", "1.3.0") == ""
+    assert release_tree.last_of(tmp_path / "var") == release_tree.survey(given, False)["last"] == "1.1.0"
+    assert release_tree.last_of(tmp_path / "elsewhere") == ""
 
 
 def test_what_was_found_out_about_migrations_is_kept(tmp_path: Path) -> None:

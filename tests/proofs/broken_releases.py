@@ -8,7 +8,6 @@ import contextlib
 import datetime
 import http.client
 import json
-import shlex
 import shutil
 import socket
 import ssl
@@ -24,7 +23,7 @@ from typing import Any
 
 from failover import leader
 from report import PROJECT, container, docker, machine, on
-from rollout.steps import Run, play, typed_ctrl_c
+from rollout.steps import Run, calm, play, typed_ctrl_c
 
 WEB = ("web1", "web2", "web3", "web4")
 BALANCERS = ("lb1", "lb2")
@@ -299,16 +298,6 @@ def standing(version: str, problems: list[str], strict: bool) -> None:
             problems += found
             return
         time.sleep(3)
-
-
-def calm() -> None:
-    """What the case before this one has set off is over: the gates of a release ask for it."""
-    query = 'ALERTS{alertstate="firing",severity="critical"}'
-    deadline = time.monotonic() + 600
-    while firing := on("mon1", f"promq {shlex.quote(query)}"):
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"still firing after 10 minutes: {firing}")
-        time.sleep(5)
 
 
 def good(version: str) -> Run:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from backups.marked_rows import Row, begin, clean, end, kept, wrong
 from failover import leader, sql
 from report import PROJECT, Series, on, write
-from rollout.steps import reset, wave
+from rollout.steps import calm, reset, wave
 
 KEPT = PROJECT / ".cache" / "point_in_time.json"
 # What verify.yml asks of services that a restore does not touch; the whole of it runs after the last restore.
@@ -73,6 +73,7 @@ def across_a_failover(log: str) -> tuple[float, list[str]]:
 def to_a_wave(log: str) -> tuple[float, list[str]]:
     """Wave 1 comes on board while rows are written; back to its restore point, organisations and rows after it are gone."""
     reset()
+    calm()
     begin()
     time.sleep(5)
     before = time.time()

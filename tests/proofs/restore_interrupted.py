@@ -13,7 +13,7 @@ from typing import Any
 
 from backups.marked_rows import Row, begin, clean, end, kept, wrong
 from failover import healthy
-from point_in_time import moment, somewhere
+from point_in_time import UNTOUCHED, moment, somewhere
 from report import Series, on, write
 from rollout.steps import Run, play
 
@@ -41,7 +41,7 @@ def killed(process: subprocess.Popen[str]) -> None:
 
 
 def restore(cut: str = "", **extra: Any) -> Run:
-    return play("rollback", {cut: killed} if cut else None, scope="database", **extra)
+    return play("rollback", {cut: killed} if cut else None, f"{UNTOUCHED},file_backup", scope="database", **extra)
 
 
 def stream() -> tuple[list[Row], float]:
@@ -55,10 +55,12 @@ def resumed(series: Series) -> None:
     """One restore, cut off in every phase and taken up each time."""
     rows, at = stream()
     extra: dict[str, Any] = {"target": moment(at), "confirm": "obcms-lab"}
+    cuts = 0
     for phase, text in {**BEFORE_FINAL, **FINAL}.items():
         run = restore(text, **extra)
         reached = "was not reached" if text not in run.text else "" if run.status == -signal.SIGKILL else f"ended with {run.status}"
         print(f"cut off in phase {phase}: {reached or 'yes'}", flush=True)
+        cuts += not reached
         if reached:
             series.failures.append(f"phase {phase} {reached}: {' '.join(run.text.split())[-300:]}")
         extra = {"resume": True}
@@ -66,7 +68,7 @@ def resumed(series: Series) -> None:
     if last.status:
         series.failures.append(f"the last resume failed: {' '.join(last.text.split())[-600:]}")
     series.failures += wrong(rows, kept(), at)
-    series.values.append(len(BEFORE_FINAL) + len(FINAL))
+    series.values.append(cuts)
 
 
 def abandoned(series: Series) -> None:

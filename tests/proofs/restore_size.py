@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from failover import healthy, leader, sql
 from point_in_time import go_back, moment
@@ -37,24 +37,19 @@ def answered(seconds: int) -> float:
 
 def during_a_backup(seconds: int) -> tuple[float, float]:
     """Requests per second while full backups run one after the other, and the share of the time in which one ran."""
-    running = [0.0]
+    command = "systemd-run --quiet --wait --collect --unit=proof-backup -p CPUWeight=20 -p Nice=10 obcms-backup take --type=full"
 
-    def back_up() -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            begun = time.monotonic()
-            on(
-                "backup1",
-                "systemd-run --quiet --wait --collect --unit=proof-backup -p CPUWeight=20 -p Nice=10 obcms-backup take --type=full",
-                timeout=900,
-            )
-            running[0] += min(time.monotonic(), end) - begun
+    def back_up() -> float:
+        end, running = time.monotonic() + seconds, 0.0
+        while (begun := time.monotonic()) < end:
+            on("backup1", command, timeout=900)
+            running += min(time.monotonic(), end) - begun
+        return running
 
-    thread = threading.Thread(target=back_up)
-    thread.start()
-    rate = answered(seconds)
-    thread.join()
-    return rate, running[0] / seconds
+    with ThreadPoolExecutor(1) as pool:
+        backups = pool.submit(back_up)
+        rate = answered(seconds)
+        return rate, backups.result() / seconds
 
 
 def main() -> int:
@@ -80,6 +75,8 @@ def main() -> int:
     rates.append(answered(options.seconds))
     alone = sum(rates) / 2
     cost.values.append(max(0.0, 100 * (1 - busy / alone)))
+    if share < 0.5:
+        cost.failures.append(f"backups ran for {100 * share:.0f} % of the time only")
     at = time.time()
     time.sleep(1)
     sql("CREATE TABLE IF NOT EXISTS proof_after ()")

@@ -28,6 +28,8 @@ EARLY = DAY // 2
 LONGEST_LABEL = 100
 # A backup is named after this host's clock, and pgBackRest refuses all further ones until the clock has passed the newest name.
 CLOCK_SECONDS = 60
+# Less room than that is none: WAL comes in segments of 16 MB, and nothing of a backup is kept unless the WAL at its start has arrived.
+LEAST_BYTES = 64 * 2**20
 
 
 def due_type(found: Sequence[Backup], full_days: int, now: float) -> str:
@@ -74,6 +76,16 @@ def clock_problem(settings: Settings) -> str:
     return f"this host's clock is {abs(ahead):.0f} s {way} the database leader's; set the one that is wrong (chronyc tracking), then try again"
 
 
+def no_room(settings: Settings) -> str:
+    """What is wrong when the repository's disk is full, which pgBackRest would only tell as WAL that does not arrive; else empty."""
+    room = os.statvfs(settings.repository)
+    free = room.f_bavail * room.f_frsize
+    if free >= LEAST_BYTES:
+        return ""
+    where = f"{settings.repository} has {free / 2**20:.0f} MB free"
+    return f"no room on the file system of the repository ({where}); enlarge it, or keep backups for fewer days"
+
+
 def take(settings: Settings, kind: str, label: str) -> str:
     """Take one backup into each repository; what became of them in a line."""
     with only_one(settings):
@@ -104,6 +116,8 @@ def take(settings: Settings, kind: str, label: str) -> str:
 
 def take_into(settings: Settings, number: int, kind: str, label: str) -> Backup:
     """Take one backup into one repository."""
+    if number == settings.own and (problem := no_room(settings)):
+        raise BackupError(problem)
     due = due_type(backups(settings, number), settings.full_days, time.time()) if kind == "auto" else kind
     notes = [f"--annotation=label={label}"] if label else []
     print(f"backup: {due} backup of {settings.stanza} starts, {settings.repositories[number]}", flush=True)

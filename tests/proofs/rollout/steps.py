@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import tempfile
@@ -66,7 +67,13 @@ def command(name: str, skip_tags: str, extra: Mapping[str, Any]) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    more = {"ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1", "PATH": f"{PROJECT}/.venv/bin:{os.environ['PATH']}"}
+    # A task is shown when it begins, not with the first host that does not skip it: what is cut off is in the middle of it.
+    more = {
+        "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "true",
+        "ANSIBLE_NOCOLOR": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PATH": f"{PROJECT}/.venv/bin:{os.environ['PATH']}",
+    }
     return dict(os.environ) | more
 
 
@@ -76,6 +83,16 @@ def start(name: str, skip_tags: str = "", **extra: Any) -> subprocess.Popen[str]
         command(name, skip_tags, extra), cwd=PROJECT, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
+
+
+def calm() -> None:
+    """No critical alert fires any more: the gates of a release and of a wave ask for that."""
+    query = 'ALERTS{alertstate="firing",severity="critical"}'
+    deadline = time.monotonic() + 600
+    while firing := on("mon1", f"promq {shlex.quote(query)}"):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"still firing after 10 minutes: {firing}")
+        time.sleep(5)
 
 
 # Processes to which Ctrl-C had to be typed again, once for each time.
