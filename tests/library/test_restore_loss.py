@@ -12,7 +12,7 @@ import restore_loss
 SHOWN = """\
 rmgr: Transaction len (rec/tot):     34/    34, tx:       3023, lsn: 0/5B0000A0, prev 0/5B000028, desc: COMMIT 2026-11-26 21:22:31.606749 UTC
 rmgr: Transaction len (rec/tot):     34/    34, tx:       3024, lsn: 0/5B000140, prev 0/5B0000C8, desc: ABORT 2026-11-26 21:22:31.627185 UTC
-rmgr: Transaction len (rec/tot):    146/   146, tx:       3025, lsn: 0/5B0001E0, prev 0/5B000168, desc: COMMIT 2026-11-26 21:22:32.5 UTC; rels: base/5/1
+rmgr: Transaction len (rec/tot):    146/   146, tx:       3025, lsn: 0/5B0001E0, prev 0/5B0, desc: COMMIT 2026-11-26 21:22:32.5 UTC; rels: base/5/1
 """
 
 
