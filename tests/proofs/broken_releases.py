@@ -366,8 +366,8 @@ def verdict(run: Run) -> str:
         # What to do next is told last.
         if line.strip().startswith("Mend "):
             continue
-        if " gate " in line or "does not start" in line or "is refused" in line or "stopped in phase" in line:
-            return line.strip().removeprefix("msg: ")[:160]
+        if " gate " in line or "does not start" in line or "is refused" in line or "stopped in phase" in line or "cannot be reached" in line:
+            return line.strip().removeprefix("msg: ").lstrip("- '")[:160]
     return "cut off" if run.status else "done"
 
 

@@ -24,27 +24,24 @@ def _tables(hosts: Hosts) -> None:
     hosts["worker1"].check_output("obcms-migrate")
 
 
-def start_task(host: Host, seconds: float) -> str:
-    """Number of a task that takes so long."""
-    return django(
-        host,
-        "from accounts.models import Organisation; from work.models import TaskRun; from work.tasks import run\n"
+def start_task(hosts: Hosts, seconds: float) -> tuple[str, Host, Host]:
+    """Number of a task that takes so long, the worker that has begun it, and the other one."""
+    number, state, name = django(
+        hosts["worker1"],
+        "import time; from accounts.models import Organisation; from work.models import TaskRun; from work.tasks import run\n"
         "organisation, _ = Organisation.objects.get_or_create(code='AAA', defaults={'name': 'First'})\n"
-        f"asked = TaskRun.objects.create(organisation=organisation, seconds={seconds}); run.delay(str(asked.pk)); print(asked.pk)",
-    )
+        f"asked = TaskRun.objects.create(organisation=organisation, seconds={seconds}); run.delay(str(asked.pk)); end = time.monotonic() + 30\n"
+        "while asked.state != 'running' and time.monotonic() < end: time.sleep(0.1); asked.refresh_from_db()\n"
+        "print(asked.pk, asked.state, asked.worker or '-')",
+    ).split()
+    assert state == "running", "no worker has taken the task within 30 s"
+    return number, hosts[name], hosts[next(other for other in WORKERS if other != name)]
 
 
 def became(host: Host, number: str) -> dict[str, object]:
     """State, number of starts and worker of a task."""
     code = f"import json; from work.models import TaskRun; print(json.dumps(TaskRun.objects.values('state', 'starts', 'worker').get(pk='{number}')))"
     return dict(json.loads(django(host, code)))
-
-
-def taken_by(hosts: Hosts, number: str) -> tuple[Host, Host]:
-    """The worker that runs the task, and the other one."""
-    wait(lambda: became(hosts["worker1"], number)["state"] == "running", 30, "a worker takes the task")
-    name = str(became(hosts["worker1"], number)["worker"])
-    return hosts[name], hosts[next(other for other in WORKERS if other != name)]
 
 
 def beats(hosts: Hosts) -> list[str]:
@@ -61,16 +58,14 @@ def test_a_result_comes_back(hosts: Hosts) -> None:
 
 
 def test_a_stopping_worker_finishes_its_task(hosts: Hosts) -> None:
-    number = start_task(hosts["worker1"], 6)
-    worker, other = taken_by(hosts, number)
+    number, worker, other = start_task(hosts, 6)
     worker.check_output("systemctl stop obcms-celery.service")
     assert became(other, number) | {"worker": ""} == {"state": "done", "starts": 1, "worker": ""}
     worker.check_output("systemctl start obcms-celery.service")
 
 
 def test_a_task_that_takes_too_long_runs_again_elsewhere(hosts: Hosts) -> None:
-    number = start_task(hosts["worker1"], 20)
-    worker, other = taken_by(hosts, number)
+    number, worker, other = start_task(hosts, 20)
     begin = time.monotonic()
     worker.check_output("systemctl stop obcms-celery.service")
     assert 7 < time.monotonic() - begin < 18
