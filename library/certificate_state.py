@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import grp
+import hashlib
 import ipaddress
 import pwd
 import stat
@@ -54,7 +55,8 @@ reason: {description: Why. Empty when it is not due., returned: always, type: st
 library: {description: Whether the host has the Python library., returned: always, type: bool}
 directory: {description: Whether the directory is there with the right mode., returned: always, type: bool}
 trusted: {description: Whether ca.crt holds what it must., returned: always, type: bool}
-moved: {description: Whether ca.crt is there and holds other authorities than it must., returned: always, type: bool}
+told: {description: What NAME.trust must hold: which authorities the service was told., returned: always, type: str}
+moved: {description: Whether the service was told of other authorities than ca.crt must hold., returned: always, type: bool}
 days_left: {description: Days until the end., returned: when there is a certificate, type: int}
 """
 
@@ -100,7 +102,10 @@ def look(wanted: dict[str, Any], now: datetime.datetime) -> dict[str, Any]:
     state: dict[str, Any] = {"due": True, "library": True, "reason": ""}
     state["directory"] = owned(directory, "root", "root", 0o755)
     state["trusted"] = owned(trust_path, "root", "root", 0o644) and trust_path.read_text().split() == wanted["trust"].split()
-    state["moved"] = trust_path.exists() and trust_path.read_text().split() != wanted["trust"].split()
+    # ca.crt is shared; whether a service has read it again is remembered beside its own certificate.
+    told_path, state["told"] = directory / (wanted["name"] + ".trust"), hashlib.sha256(" ".join(wanted["trust"].split()).encode()).hexdigest()
+    told = told_path.read_text().strip() if told_path.exists() else ""
+    state["moved"] = told not in ("", state["told"])
     try:
         from cryptography import x509
         from cryptography.hazmat.primitives import serialization
@@ -117,7 +122,7 @@ def look(wanted: dict[str, Any], now: datetime.datetime) -> dict[str, Any]:
         reason = "certificate and key do not belong together"
     elif not (owned(key_path, wanted["owner"], wanted["group"], 0o600) and owned(path, "root", "root", 0o644)):
         reason = "owner or mode of the certificate or its key has changed"
-    elif not (state["trusted"] and state["directory"]):
+    elif not (state["trusted"] and state["directory"] and told == state["told"]):
         reason = "the trusted authorities have changed"
     else:
         reason = fault(certificate, authority, wanted, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import grp
+import hashlib
 import os
 import pwd
 import sys
@@ -43,6 +44,7 @@ def put(folder: Path, common_name: str, days: float, dns: tuple[str, ...] = ("db
         ("x.crt", builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM), 0o644),
         ("x.key", text, 0o600),
         ("ca.crt", AUTHORITY.encode(), 0o644),
+        ("x.trust", hashlib.sha256(" ".join(AUTHORITY.split()).encode()).hexdigest().encode(), 0o644),
     ):
         (folder / name).write_bytes(content)
         (folder / name).chmod(mode)
@@ -72,6 +74,18 @@ def test_none_where_none_is_wanted(tmp_path: Path) -> None:
     assert look(tmp_path)["reason"] == "its common name is not x@db1"
     put(tmp_path, "x@db1", 60)
     assert look(tmp_path, common_name="")["reason"] == "its common name is not empty"
+
+
+def test_each_service_is_told_of_new_authorities_although_the_shared_file_has_them_already(tmp_path: Path) -> None:
+    put(tmp_path, "x@db1", 60)
+    trust = AUTHORITY + secrets_file.certificate_authority("other", "geheim")[1]
+    (tmp_path / "ca.crt").write_text(trust)
+    found = look(tmp_path, trust=trust)
+    assert (found["trusted"], found["moved"], found["reason"]) == (True, True, "the trusted authorities have changed")
+    (tmp_path / "x.trust").write_text(found["told"] + "\n")
+    assert not look(tmp_path, trust=trust)["due"]
+    (tmp_path / "x.trust").unlink()
+    assert (look(tmp_path, trust=trust)["due"], look(tmp_path, trust=trust)["moved"]) == (True, False)
 
 
 def test_other_names_and_other_authorities_are_due(tmp_path: Path) -> None:
