@@ -36,17 +36,19 @@ OPTIONS = ("-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "ServerA
 def ssh_command(variables: Mapping[str, Any], command: list[str]) -> list[str]:
     """See DOCUMENTATION."""
 
-    def value(name: str) -> str:
-        return str(variables[name]) if name in variables and variables[name] else ""
+    def value(*names: str) -> str:
+        """The first of the names that is set: Ansible knows some settings under two."""
+        return next((str(variables[name]) for name in names if name in variables and variables[name]), "")
 
-    user = value("ansible_user")
+    user = value("ansible_ssh_user", "ansible_user")
     words = ([] if user == "root" else ["sudo", "-n"]) + [str(word) for word in command]
     if value("ansible_connection") == "local":
         return words
     options = [*OPTIONS, *shlex.split(value("ansible_ssh_common_args")), *shlex.split(value("ansible_ssh_extra_args"))]
-    for flag, name in (("-i", "ansible_ssh_private_key_file"), ("-p", "ansible_port"), ("-l", "ansible_user")):
-        options += [flag, value(name)] if value(name) else []
-    return ["ssh", *options, value("ansible_host") or value("inventory_hostname"), shlex.join(words)]
+    key, port = value("ansible_ssh_private_key_file", "ansible_private_key_file"), value("ansible_ssh_port", "ansible_port")
+    for flag, said in (("-i", key), ("-p", port), ("-l", user)):
+        options += [flag, said] if said else []
+    return ["ssh", *options, value("ansible_ssh_host", "ansible_host", "inventory_hostname"), shlex.join(words)]
 
 
 class FilterModule:

@@ -28,3 +28,8 @@ def test_a_host_without_variables_is_reached_by_its_name() -> None:
 
 def test_the_controller_itself_needs_no_ssh() -> None:
     assert ssh_command({"ansible_connection": "local", "ansible_user": "root"}, ["true", 1]) == ["true", "1"]  # type: ignore[list-item]
+
+
+def test_both_names_of_a_setting_count() -> None:
+    variables = {"inventory_hostname": "db1", "ansible_ssh_user": "root", "ansible_ssh_host": "192.0.2.41", "ansible_private_key_file": "/keys/id"}
+    assert ssh_command(variables, ["true"]) == ["ssh", *OPTIONS, "-i", "/keys/id", "-l", "root", "192.0.2.41", "true"]
