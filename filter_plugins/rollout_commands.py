@@ -228,16 +228,16 @@ def rollout_unproven(moas: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def rollout_set_back(
     proofs: Iterable[Mapping[str, Any]],
     moas: Iterable[Mapping[str, Any]],
-    settled: Sequence[str],
+    established: Sequence[str],
     outcomes: Iterable[Mapping[str, Any]] = (),
     status: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """MOAs to suspend: who saw what is another's, at once; who is new and failed its proof, or its command half way (on board, but mails missing).
 
-    A settled MOA is not shut out by a bad moment.
+    An established MOA is not shut out by a bad moment.
     """
-    leaving = {proof["code"] for proof in proofs if proof["leak"] or (not proof["ok"] and proof["code"] not in settled)}
-    half = {outcome["code"] for outcome in outcomes if not outcome["ok"] and outcome["code"] not in settled}
+    leaving = {proof["code"] for proof in proofs if proof["leak"] or (not proof["ok"] and proof["code"] not in established)}
+    half = {outcome["code"] for outcome in outcomes if not outcome["ok"] and outcome["code"] not in established}
     leaving |= {code for code in half if (status or {}).get(code, {}).get("state") == "onboarded"}
     return [dict(moa) for moa in moas if moa["code"] in leaving]
 

@@ -10,9 +10,10 @@ name: rollout_state
 short_description: Where every MOA and every wave stands, summed up from the record
 description:
   - Takes the lines of the record (module C(rollout_record)), oldest first. The last line about a MOA or a wave counts.
-  - In the same file, C(rollout_agreed) takes the copies that several hosts returned and gives the lines they agree on; C(rollout_news) leaves of
-    the wanted entries those that say something new; C(rollout_metrics) writes the state for Prometheus; C(rollout_table) writes it for people;
-    C(rollout_events) and C(rollout_result) say the same for the record of all changes.
+  - In the same file, C(rollout_established) names those that were proven and not shut out since; C(rollout_agreed) takes the copies that several
+    hosts returned and gives the lines they agree on; C(rollout_news) leaves of the wanted entries those that say something new; C(rollout_metrics)
+    writes the state for Prometheus; C(rollout_table) writes it for people; C(rollout_events) and C(rollout_result) say the same for the record of
+    all changes.
 options:
   _input:
     description: Lines of the record.
@@ -37,6 +38,8 @@ _value:
 # What entries say; `at`, `who` and the chain's own fields say nothing new about the thing itself.
 SAYS = ("state", "wave", "users", "detail")
 KINDS = {"moa": "moas", "wave": "waves"}
+# How rollout_after_set_back ends the finding of who was suspended for it.
+SET_BACK = "; set back"
 MOA_STATES = ("planned", "onboarded", "proven", "failed", "suspended")
 
 
@@ -56,6 +59,19 @@ def rollout_state(lines: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any
             said = {name: line[name] for name in (*SAYS, "at", "who") if name in line}
             state[KINDS[line["kind"]]][_key(line)] = said
     return state
+
+
+def rollout_established(lines: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Codes of MOAs that were proven once and not shut out since. What a run has just written about them changes nothing of it."""
+    codes: dict[str, None] = {}
+    for line in lines:
+        if line.get("kind") != "moa":
+            continue
+        if line.get("state") == "proven":
+            codes[line["moa"]] = None
+        elif line.get("state") == "suspended" or str(line.get("detail") or "").endswith(SET_BACK):
+            codes.pop(line["moa"], None)
+    return list(codes)
 
 
 def rollout_agreed(copies: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -230,6 +246,7 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
             "rollout_state": rollout_state,
+            "rollout_established": rollout_established,
             "rollout_agreed": rollout_agreed,
             "rollout_news": rollout_news,
             "rollout_events": rollout_events,

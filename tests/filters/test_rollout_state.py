@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from test_rollout_plan import PLAN
 
 import rollout_record
+from rollout_commands import rollout_after_set_back
 from rollout_plan import rollout_plan
 from rollout_state import (
     RecordConflict,
     rollout_agreed,
+    rollout_established,
     rollout_events,
     rollout_metrics,
     rollout_news,
@@ -105,6 +107,33 @@ def test_copies() -> None:
         rollout_agreed(copies(lines, problem="line 2 was changed"))
     with pytest.raises(RecordConflict, match="no host returned the record"):
         rollout_agreed([{"unreachable": True}])
+
+
+@pytest.mark.parametrize(
+    ("after", "established"),
+    [
+        ([], True),
+        # What a second run of a live wave writes down: its command, which failed or had something to do.
+        ([moa("AAA", "failed")], True),
+        ([moa("AAA", "onboarded")], True),
+        ([moa("AAA", "suspension failed")], True),
+        ([moa("AAA", "suspended")], False),
+        ([{**moa("AAA", "failed"), "detail": "sees what is another's; set back"}], False),
+        ([{**moa("AAA", "failed"), "detail": "a leak; STILL ON BOARD, setting it back failed: stuck"}], True),
+        ([moa("AAA", "suspended"), moa("AAA", "onboarded")], False),
+        ([moa("AAA", "suspended"), moa("AAA", "onboarded"), moa("AAA")], True),
+    ],
+)
+def test_who_was_proven_stays_established_until_shut_out(after: list[dict[str, Any]], established: bool) -> None:
+    lines = [moa("AAA", "onboarded"), moa("AAA"), {"kind": "wave", "wave": 1, "state": "complete"}, moa("BBB", "onboarded"), *after]
+    assert rollout_established(lines) == (["AAA"] if established else [])
+
+
+def test_who_was_set_back_is_not_established() -> None:
+    """The words by which the record is read are those that are written into it."""
+    finding = {"code": "AAA", "ok": False, "leak": True, "detail": "LEAK"}
+    written = rollout_after_set_back([finding], [], [{"code": "AAA", "ok": True, "detail": ""}])
+    assert rollout_established([moa("AAA"), {**moa("AAA", "failed"), "detail": written[0]["detail"]}]) == []
 
 
 def test_only_news_are_written() -> None:

@@ -219,6 +219,15 @@ def test_one_failing_never_hurts_another(platform: Platform) -> None:
     assert {call[0] for call in platform.state()["calls"]} == {"moa_status"}
 
 
+def test_a_live_organisation_is_not_shut_out_by_a_second_run_that_fails(platform: Platform) -> None:
+    platform.run("rollout_wave", wave=1)
+    platform.set(fail=["AAA"])
+    text = platform.run("rollout_wave", good=False, wave=1)
+    assert "wave 1 is incomplete: AAA" in text
+    assert states(platform) == {"AAA": "onboarded", "BBB": "onboarded"}
+    assert [line["detail"] for line in platform.record() if line.get("state") == "failed"] == ["onboard_moa: AAA: no space left on device"]
+
+
 def test_who_sees_what_is_anothers_is_set_back(platform: Platform) -> None:
     platform.set(leak=["BBB"])
     text = platform.run("rollout_wave", good=False, wave=1)
