@@ -260,6 +260,16 @@ def rollout_reasoned(outcomes: Iterable[Mapping[str, Any]], reason: str) -> list
     return [{**outcome, "detail": reason if outcome["ok"] else f"{reason}; {outcome['detail']}"} for outcome in outcomes]
 
 
+def rollout_shut_out(outcomes: Iterable[Mapping[str, Any]]) -> str:
+    """Who was suspended and who was not, in words, as long as neither is written down."""
+    told = list(outcomes)
+    ended = [outcome["code"] for outcome in told if outcome["ok"]]
+    inside = [f"{outcome['code']} ({outcome['detail']})" for outcome in told if not outcome["ok"]]
+    words = [f"access ended for {', '.join(ended)}"] if ended else []
+    words += [f"NOT suspended: {', '.join(inside)}, run it again at once"] if inside else []
+    return "; ".join(words) or "nobody was suspended, run it again at once"
+
+
 def rollout_unsealed(moas: Iterable[Mapping[str, Any]], status: Mapping[str, Mapping[str, Any]], lines: Iterable[Mapping[str, Any]]) -> list[str]:
     """Codes of MOAs that have users, but of which the record never said "onboarded": a run was cut off before their passwords were put away."""
     told = {line["moa"] for line in lines if line.get("kind") == "moa" and line.get("state") in ("onboarded", "proven")}
@@ -339,6 +349,7 @@ class FilterModule:
             "rollout_set_back": rollout_set_back,
             "rollout_after_set_back": rollout_after_set_back,
             "rollout_reasoned": rollout_reasoned,
+            "rollout_shut_out": rollout_shut_out,
             "rollout_unsealed": rollout_unsealed,
             "rollout_first_answering": rollout_first_answering,
             "rollout_batches": rollout_batches,

@@ -26,6 +26,7 @@ from rollout_commands import (
     rollout_reasoned,
     rollout_set_back,
     rollout_shares,
+    rollout_shut_out,
     rollout_still_inside,
     rollout_tenants,
     rollout_unsealed,
@@ -281,6 +282,14 @@ def test_what_is_said_after_setting_back() -> None:
 def test_a_reason_does_not_hide_what_went_wrong() -> None:
     rows = rollout_reasoned([{"code": "A", "ok": True, "detail": ""}, {"code": "B", "ok": False, "detail": "no database"}], "audit")
     assert [row["detail"] for row in rows] == ["audit", "audit; no database"]
+
+
+def test_who_was_shut_out_and_who_was_not() -> None:
+    good, bad = {"code": "AAA", "ok": True, "detail": ""}, {"code": "BBB", "ok": False, "detail": "BBB is stuck"}
+    assert rollout_shut_out([good, {**good, "code": "CCC"}]) == "access ended for AAA, CCC"
+    assert rollout_shut_out([good, bad]) == "access ended for AAA; NOT suspended: BBB (BBB is stuck), run it again at once"
+    assert rollout_shut_out([bad]) == "NOT suspended: BBB (BBB is stuck), run it again at once"
+    assert rollout_shut_out([]) == "nobody was suspended, run it again at once"
 
 
 def test_whose_passwords_nobody_has_seen() -> None:

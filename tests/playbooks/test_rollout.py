@@ -433,10 +433,12 @@ def test_a_cut_off_wave_is_taken_up_by_resume_only(platform: Platform) -> None:
 def test_the_way_back_does_not_wait_for_the_lock_but_for_the_record(platform: Platform) -> None:
     platform.run("rollout_wave", wave=1)
     lock = held(platform, kind="deploy", subject="1.2.0")
+    platform.set(stuck=["AAA"])
     text = " ".join(platform.run("rollback_wave", good=False, wave=1).split())
-    assert set(states(platform).values()) == {"suspended"}
-    assert "access of AAA, BBB was ended, but that is proven and written down nowhere yet" in text
-    assert "nothing was changed" not in text.rpartition("access of AAA")[2]
+    assert states(platform) == {"AAA": "onboarded", "BBB": "suspended"}
+    assert "access ended for BBB; NOT suspended: AAA (suspend_moa: AAA is stuck), run it again at once. None of this is proven" in text
+    assert "nothing was changed" not in text.rpartition("access ended for BBB")[2]
+    platform.set(stuck=[])
     assert platform.record()[-1]["state"] == "complete"
     lock.unlink()
     platform.run("rollback_wave", wave=1)
