@@ -365,6 +365,12 @@ def test_who_never_came_on_board_is_not_written_down_as_suspended(platform: Plat
     assert platform.record() == []
 
 
+def test_the_way_back_needs_neither_the_calendar_nor_room_for_the_plan(platform: Platform) -> None:
+    (platform.place / "inventory" / "waves.csv").write_text("wave,start\ndamaged")
+    platform.run("rollback_wave", wave=2, rollout_users_per_host=1)
+    assert (changes(platform)[-1]["kind"], changes(platform)[-1]["result"]) == ("wave_back", "done")
+
+
 def test_a_damaged_record_stops_everything(platform: Platform) -> None:
     platform.run("rollout_wave", wave=1)
     path = platform.place / "mon1" / "record.jsonl"
