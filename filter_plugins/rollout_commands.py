@@ -50,6 +50,8 @@ _value:
 
 # A result says whether something changed in one of these fields.
 CHANGED_FIELDS = ("changed", "created")
+# What the application says of welcome mails that did not go out, or of which nobody can know.
+MAIL_MISSING = ("none", "sending")
 ERROR_LINE = re.compile(r"[\w.]*(Error|Exception)\b.*: ")
 
 
@@ -270,6 +272,21 @@ def rollout_shut_out(outcomes: Iterable[Mapping[str, Any]]) -> str:
     return "; ".join(words) or "nobody was suspended, run it again at once"
 
 
+def rollout_whole(settled: Sequence[str], status: Mapping[str, Mapping[str, Any]], listed: Mapping[str, int]) -> list[str]:
+    """Codes of settled MOAs that a run that is resumed may leave alone; the record's word counts for an application that tells nothing.
+
+    A second run of a wave may have been cut off half way through a longer list: the record calls the MOA proven from the run before.
+    """
+    return [code for code in settled if not status or _is_whole(status.get(code, {}), int(listed.get(code, 0)))]
+
+
+def _is_whole(live: Mapping[str, Any], listed: int) -> bool:
+    """On board, with all accounts of its list, and no mail to any of them is missing."""
+    mails = live.get("welcome_mails") or {}
+    missing = sum(int(mails.get(state, 0)) for state in MAIL_MISSING)
+    return live.get("state") == "onboarded" and int(live.get("users", listed)) >= listed and not missing
+
+
 def rollout_unsealed(moas: Iterable[Mapping[str, Any]], status: Mapping[str, Mapping[str, Any]], lines: Iterable[Mapping[str, Any]]) -> list[str]:
     """Codes of MOAs that have users, but of which the record never said "onboarded": a run was cut off before their passwords were put away."""
     told = {line["moa"] for line in lines if line.get("kind") == "moa" and line.get("state") in ("onboarded", "proven")}
@@ -350,6 +367,7 @@ class FilterModule:
             "rollout_after_set_back": rollout_after_set_back,
             "rollout_reasoned": rollout_reasoned,
             "rollout_shut_out": rollout_shut_out,
+            "rollout_whole": rollout_whole,
             "rollout_unsealed": rollout_unsealed,
             "rollout_first_answering": rollout_first_answering,
             "rollout_batches": rollout_batches,

@@ -30,6 +30,7 @@ from rollout_commands import (
     rollout_still_inside,
     rollout_tenants,
     rollout_unsealed,
+    rollout_whole,
 )
 
 MOA = {"code": "MOH", "name": "Ministry of {Health}; rm -rf /", "type": "special", "wave": 1, "users": 30}
@@ -290,6 +291,27 @@ def test_who_was_shut_out_and_who_was_not() -> None:
     assert rollout_shut_out([good, bad]) == "access ended for AAA; NOT suspended: BBB (BBB is stuck), run it again at once"
     assert rollout_shut_out([bad]) == "NOT suspended: BBB (BBB is stuck), run it again at once"
     assert rollout_shut_out([]) == "nobody was suspended, run it again at once"
+
+
+@pytest.mark.parametrize(
+    ("live", "whole"),
+    [
+        ({"state": "onboarded", "users": 3, "welcome_mails": {"sent": 2, "in-file": 1}}, True),
+        ({"state": "onboarded", "users": 4}, True),
+        ({"state": "onboarded"}, True),
+        ({"state": "onboarded", "users": 2}, False),
+        ({"state": "suspended", "users": 3}, False),
+        ({"state": "onboarded", "users": 3, "welcome_mails": {"sent": 2, "none": 1}}, False),
+        ({"state": "onboarded", "users": 3, "welcome_mails": {"sent": 2, "sending": 1}}, False),
+        ({}, False),
+    ],
+)
+def test_only_who_is_whole_is_left_alone_when_a_run_is_resumed(live: dict[str, Any], whole: bool) -> None:
+    assert rollout_whole(["AAA"], {"AAA": live, "BBB": {"state": "onboarded"}}, {"AAA": 3}) == (["AAA"] if whole else [])
+
+
+def test_the_record_answers_for_an_application_that_tells_nothing() -> None:
+    assert rollout_whole(["AAA"], {}, {"AAA": 3}) == ["AAA"]
 
 
 def test_whose_passwords_nobody_has_seen() -> None:

@@ -339,6 +339,26 @@ def test_passwords_that_a_cut_off_run_never_put_away_are_made_again(platform: Pl
     assert unsealed(platform).count("secret-") == 3
 
 
+def test_a_second_run_that_was_cut_off_is_taken_up_with_the_users_it_did_not_reach_and_the_passwords_it_left(platform: Platform) -> None:
+    platform.run("rollout_wave", wave=1)
+    # The list grew; the run was killed when the command of BBB had made its new account, before that of AAA and before the seal.
+    (platform.place / "inventory" / "users" / "1.csv").write_text(
+        USERS + "AAA,Ann Three,three@a.example,aaa-3,staff\nBBB,Ben Two,two@b.example,bbb-2,staff\n"
+    )
+    moas = platform.state()["moas"]
+    moas["BBB"].update(users=2, people=["bbb-1", "bbb-2"])
+    platform.set(moas=moas, calls=[])
+    (platform.place / "scratch" / "1.csv").write_text("organisation,username,email,password\nBBB,bbb-2,two@b.example,secret-bbb-2\n")
+    platform.run("rollout_wave", wave=1, resume=True)
+    assert [call for call in platform.state()["calls"] if call[0] == "onboard_moa"] == [["onboard_moa", "AAA"]]
+    assert unsealed(platform).count("secret-aaa-3") == unsealed(platform).count("secret-bbb-2") == 1
+    # Nothing is due any more, and still nothing stays in clear text.
+    (platform.place / "scratch" / "1.csv").write_text("organisation,username,email,password\nBBB,bbb-2,two@b.example,secret-again\n")
+    platform.run("rollout_wave", wave=1, resume=True)
+    assert "secret-again" in unsealed(platform)
+    assert not list((platform.place / "scratch").iterdir())
+
+
 def test_the_first_application_host_is_lost(platform: Platform) -> None:
     platform.run("rollout_wave", wave=1)
     lost = {"ansible_connection": "ssh", "ansible_port": 1, "ansible_ssh_common_args": "-o ConnectTimeout=1"}
