@@ -152,14 +152,32 @@ def _label(value: Any) -> str:
     return str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
 
 
+def _as_lived(state: Mapping[str, Any], status: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Any]:
+    """The state with MOAs that the record calls proven, but the application knows as not on board, called by what they are there."""
+    # An application without such a command tells nothing: the record's word counts.
+    if not status:
+        return dict(state)
+    moas = {}
+    for code, said in state["moas"].items():
+        live = status.get(code, {}).get("state")
+        gone = "suspended" if live == "suspended" else "not on board"
+        moas[code] = {**said, "state": gone} if said.get("state") == "proven" and live != "onboarded" else said
+    return {**state, "moas": moas}
+
+
 def rollout_wave_entry(
-    lines: Sequence[Mapping[str, Any]], plan: Mapping[str, Any], wave: Any, ended: bool = True, held: Sequence[str] = ()
+    lines: Sequence[Mapping[str, Any]],
+    plan: Mapping[str, Any],
+    wave: Any,
+    ended: bool = True,
+    held: Sequence[str] = (),
+    status: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """What to write down about a wave: that it starts, or how it ended; `held` are gates that closed while it was soaking.
 
-    A complete wave does not start again.
+    A complete wave does not start again. Where the application's `status` is known, only who is on board there counts.
     """
-    state = rollout_state(lines)
+    state = _as_lived(rollout_state(lines), status)
     now = wave_state(plan, wave, state)
     if not ended and wave_standing(plan, wave, state) == "complete":
         return []

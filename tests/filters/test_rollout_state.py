@@ -161,6 +161,21 @@ def test_waves_follow_from_their_moas() -> None:
     assert rollout_wave_entry([moa("AAA", "suspended"), moa("BBB", "suspended")], plan, 1)[0]["state"] == "taken back"
 
 
+@pytest.mark.parametrize(
+    ("status", "state", "detail"),
+    [
+        ({"AAA": {"state": "onboarded"}, "BBB": {"state": "suspended"}}, "incomplete", "not on board: BBB"),
+        ({"AAA": {"state": "suspended"}, "BBB": {"state": "suspended"}}, "taken back", "not on board: AAA, BBB"),
+        ({"CCC": {"state": "onboarded"}}, "incomplete", "not on board: AAA, BBB"),
+        ({"AAA": {"state": "onboarded"}, "BBB": {"state": "onboarded"}}, "complete", ""),
+        ({}, "complete", ""),
+    ],
+)
+def test_a_wave_is_complete_only_with_who_is_on_board_as_the_application_tells(status: dict[str, Any], state: str, detail: str) -> None:
+    entry = rollout_wave_entry([moa("AAA"), moa("BBB")], rollout_plan(PLAN), 1, status=status)[0]
+    assert (entry["state"], entry["detail"]) == (state, detail)
+
+
 def wave(state: str) -> dict[str, Any]:
     return {"kind": "wave", "wave": 1, "state": state}
 

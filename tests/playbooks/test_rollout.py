@@ -297,6 +297,18 @@ def test_taken_back_and_brought_on_board_again(platform: Platform) -> None:
     assert platform.record()[-1]["state"] == "complete"
 
 
+def test_a_wave_is_not_complete_while_the_application_has_one_of_it_suspended(platform: Platform) -> None:
+    platform.run("rollout_wave", wave=1)
+    moas = platform.state()["moas"]
+    moas["BBB"]["state"] = "suspended"
+    platform.set(moas=moas)
+    platform.run("rollout_wave", wave=1, moas="AAA", resume=True)
+    assert [platform.record()[-1][name] for name in ("kind", "state", "detail")] == ["wave", "incomplete", "not on board: BBB"]
+    platform.run("rollout_wave", wave=1, resume=True)
+    assert states(platform) == {"AAA": "onboarded", "BBB": "onboarded"}
+    assert platform.record()[-1]["state"] == "complete"
+
+
 def test_soaking_takes_the_wave_back_when_a_gate_closes(platform: Platform) -> None:
     platform.run("rollout_wave", wave=1, rollout_soak_minutes=0.03, rollout_soak_check_seconds=1)
     # Only the short look back of the soak sees this.
