@@ -161,6 +161,24 @@ def test_a_mail_that_was_refused_is_sent_by_the_next_run(command: Any, user_list
     assert len(mail.outbox) == 1
 
 
+@pytest.mark.parametrize("error", [TimeoutError(), OSError("no route"), smtplib.SMTPServerDisconnected(), smtplib.SMTPConnectError(421, "busy")])
+def test_a_mail_server_that_was_never_reached_has_no_mail(command: Any, user_list: Any, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    from django.core import mail
+    from django.core.mail.backends.locmem import EmailBackend
+    from django.core.management import CommandError
+
+    def fail(self: Any) -> None:
+        raise error
+
+    users = user_list(AIDA)
+    with monkeypatch.context() as patched:
+        patched.setattr(EmailBackend, "open", fail)
+        with pytest.raises(CommandError, match="mails are missing"):
+            onboard(command, users, "--mail")
+    assert onboard(command, users, "--mail")["mails"]["sent"] == 1
+    assert len(mail.outbox) == 1
+
+
 def test_two_runs_at_once_send_each_mail_once(command: Any, user_list: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after a controller was killed: its command still sends when the wave is resumed."""
     from django.core import mail

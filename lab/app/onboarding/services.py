@@ -27,8 +27,8 @@ from .passwords import one_time_password, write_passwords
 from .userlist import UserRow
 
 Mail = User.WelcomeMail
-# The mail server said no, or was never reached: the mail is certainly not on its way.
-CERTAINLY_NOT_SENT = (smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused, ConnectionRefusedError)
+# The mail server said no: the mail is certainly not on its way.
+REFUSED = (smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused)
 
 
 class OnboardingError(Exception):
@@ -201,15 +201,15 @@ def _send(user: User, password: str, connection: Any) -> bool:
         to=[user.email],
         connection=connection,
     )
+    reached = False
     try:
         connection.open()
+        reached = True
         message.send()
-    except CERTAINLY_NOT_SENT:
-        user.welcome_mail = Mail.NONE
-        connection.close()
-        return False
-    except (smtplib.SMTPException, OSError):
-        # Lost in the middle: the server may have taken the mail.
+    except (smtplib.SMTPException, OSError) as error:
+        # Lost in the middle, the server may have taken the mail. It has not where it was never reached, for whatever reason, or said no.
+        if not reached or isinstance(error, REFUSED):
+            user.welcome_mail = Mail.NONE
         connection.close()
         return False
     return True
