@@ -132,6 +132,12 @@ def _reason(result: Mapping[str, Any]) -> str:
     return (errors or lines)[-1].removeprefix("CommandError: ")
 
 
+def _again(answer: Mapping[str, Any]) -> str:
+    """What an operator adds to send mails once more that perhaps went out: the application only knows its own option."""
+    mails = answer.get("mails")
+    return " (here: -e again=true)" if isinstance(mails, dict) and mails.get("unconfirmed") else ""
+
+
 def rollout_changed(result: Mapping[str, Any], fields: Sequence[str] = CHANGED_FIELDS, field: str = "organisations") -> bool:
     """Whether the command says that it changed something, or one of the several MOAs it was for."""
     answer = answer_of(result)
@@ -151,7 +157,7 @@ def rollout_outcomes(results: Iterable[Mapping[str, Any]], code: str = "code") -
                 "code": result["item"][code],
                 "ok": ok,
                 "changed": rollout_changed(result),
-                "detail": "" if ok else _reason(result),
+                "detail": "" if ok else _reason(result) + _again(answer_of(result)),
                 "answer": answer_of(result),
             }
         )

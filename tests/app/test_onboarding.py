@@ -223,6 +223,30 @@ def test_a_mail_lost_in_the_middle_is_reported_and_not_repeated(command: Any, us
     assert onboard(command, users, "--mail", "--mail-again")["mails"]["sent"] == 1
 
 
+def test_whose_mails_are_missing_is_said_by_name(command: Any, user_list: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from django.core.mail import EmailMessage
+    from django.core.management import CommandError
+
+    ends = {"aida@example.org": smtplib.SMTPRecipientsRefused({}), "ben@example.org": smtplib.SMTPServerDisconnected()}
+
+    def fail(self: Any) -> int:
+        raise ends[self.to[0]]
+
+    monkeypatch.setattr(EmailMessage, "send", fail)
+    said = "not sent to aida: run it again; perhaps sent to ben: ask them, or send once more with --mail-again"
+    with pytest.raises(CommandError, match=f"onboard_moa: MOH is on board, but mails are missing: {said}"):
+        onboard(command, user_list(AIDA, BEN), "--mail")
+    with pytest.raises(CommandError, match=f"mails to users of MOH are missing: {said}"):
+        command("import_users", str(user_list(AIDA, BEN)), "--organisation", "MOH", "--mail")
+
+
+def test_many_names_are_cut_short() -> None:
+    from onboarding.services import names_of
+
+    assert names_of(["a", "b"]) == "a, b"
+    assert names_of([str(number) for number in range(22)]).endswith(", 18, 19 and 2 more")
+
+
 def test_import_users_into_an_organisation_on_board(command: Any, user_list: Any, password_file: Path, member: Any) -> None:
     member("zara")
     arguments = (str(user_list(AIDA)), "--organisation", "MOH", "--password-file", str(password_file))

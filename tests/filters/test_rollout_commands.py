@@ -59,6 +59,14 @@ def test_outcomes() -> None:
     assert rollout_outcomes([result(rc=1, stdout="")])[0]["detail"] == "exit status 1 and not a word"
 
 
+def test_mails_that_perhaps_went_out_are_sent_again_by_a_flag_of_the_run() -> None:
+    missing = "CommandError: perhaps sent to ann: with --mail-again"
+    lost = result(rc=1, stdout='{"mails": {"failed": [], "unconfirmed": ["ann"]}}', stderr=missing)
+    assert rollout_outcomes([lost])[0]["detail"] == "perhaps sent to ann: with --mail-again (here: -e again=true)"
+    for stdout in ('{"mails": {"failed": ["ann"], "unconfirmed": []}}', '{"mails": 1}', ""):
+        assert rollout_outcomes([result(rc=1, stdout=stdout, stderr="no")])[0]["detail"] == "no"
+
+
 def test_changed_is_what_the_command_says() -> None:
     assert rollout_changed({"stdout": '{"created": true}'})
     assert not rollout_changed({"stdout": '{"changed": false, "created": false}'})

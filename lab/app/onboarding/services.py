@@ -30,6 +30,8 @@ Mail = User.WelcomeMail
 # The mail server said no: the mail is certainly not on its way.
 REFUSED = (smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused)
 
+MAX_NAMES_SHOWN = 20
+
 
 class OnboardingError(Exception):
     """Nothing was changed; the text names the culprit."""
@@ -57,6 +59,19 @@ class MailResult:
 
     def as_dict(self) -> dict[str, Any]:
         return {"sent": self.sent, "failed": self.failed, "unconfirmed": self.unconfirmed}
+
+    @property
+    def missing(self) -> str:
+        """Whose mails are missing and what to do about them; empty where none is."""
+        words = [f"not sent to {names_of(self.failed)}: run it again"] if self.failed else []
+        words += [f"perhaps sent to {names_of(self.unconfirmed)}: ask them, or send once more with --mail-again"] if self.unconfirmed else []
+        return "; ".join(words)
+
+
+def names_of(usernames: list[str]) -> str:
+    """The first of them by name: the text ends in one line of a table."""
+    more = len(usernames) - MAX_NAMES_SHOWN
+    return ", ".join(usernames[:MAX_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def ensure_organisation(code: str, details: dict[str, Any]) -> tuple[Organisation, bool, list[str]]:

@@ -40,7 +40,6 @@ class Command(BaseCommand):
             # Somebody else wrote the same rows at the same time; this run has changed nothing.
             raise CommandError(f"import_users: {code}: another run was faster, run it again") from error
         mails = send_welcome_mails(organisation, options["mail_again"]) if options["mail"] else MailResult()
-        complete = not (mails.failed or mails.unconfirmed)
         give_answer(
             self,
             options,
@@ -49,8 +48,8 @@ class Command(BaseCommand):
                 "users": users.as_dict(),
                 "mails": mails.as_dict(),
                 "changed": bool(users.changed or mails.sent),
-                "complete": complete,
+                "complete": not mails.missing,
             },
         )
-        if not complete:
-            raise CommandError(f"import_users: mails to users of {code} are missing: run it again, for unconfirmed ones with --mail-again")
+        if mails.missing:
+            raise CommandError(f"import_users: mails to users of {code} are missing: {mails.missing}")

@@ -64,7 +64,6 @@ class Command(BaseCommand):
             raise CommandError(f"onboard_moa: {code}: another run was faster, run it again") from error
         proof_changed = bool(password) and ensure_service_account(options["service_user"], password, organisation)
         mails = send_welcome_mails(organisation, options["mail_again"]) if options["mail"] else MailResult()
-        complete = not (mails.failed or mails.unconfirmed)
         result = {
             "organisation": code,
             "state": organisation.state,
@@ -73,11 +72,11 @@ class Command(BaseCommand):
             "users": users.as_dict(),
             "mails": mails.as_dict(),
             "changed": bool(created or fields or users.changed or mails.sent or proof_changed),
-            "complete": complete,
+            "complete": not mails.missing,
         }
         give_answer(self, options, result)
-        if not complete:
-            raise CommandError(f"onboard_moa: {code} is on board, but mails are missing: run it again, for unconfirmed ones with --mail-again")
+        if mails.missing:
+            raise CommandError(f"onboard_moa: {code} is on board, but mails are missing: {mails.missing}")
 
     @staticmethod
     def _service_password(username: str | None, path: Path | None) -> str:
