@@ -69,6 +69,10 @@ ROLES = ("admin", "staff", "viewer")
 CODE = re.compile(r"[A-Z0-9][A-Z0-9-]{0,19}")
 MODULE = re.compile(r"[a-z][a-z0-9_-]*")
 EMAIL = re.compile(r"[^@\s,;]+@[^@\s,;]+\.[^@\s,;]+")
+# What the application takes as well (Django's rule for names; its rule for addresses is ASCII).
+USERNAME = re.compile(r"[\w.@+-]{1,150}")
+# How Ansible reads a byte that is no UTF-8.
+NO_UTF8 = re.compile("[\ud800-\udfff]")
 EXAMPLE = re.compile(r"#\s*example dates\b", re.IGNORECASE)
 # facts, section 1: nine waves of two weeks each.
 DAYS = 14
@@ -298,6 +302,17 @@ def rollout_choice(plan: Mapping[str, Any], wave: Any = "", moas: Any = "", one_
     return chosen
 
 
+def _text_problems(text: str) -> Iterator[str]:
+    """What the application would read otherwise than this filter, or not at all; remarks and empty lines are for the plan only."""
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", text.removeprefix("\ufeff")), 1):
+        if number == 1 and not line.strip():
+            yield "line 1 is blank; the columns stand in the first line, remove what is above them"
+        if line.startswith("#"):
+            yield f"line {number} begins with #; a list of users has no remarks, remove it"
+        if NO_UTF8.search(line):
+            yield f"line {number} is not UTF-8; save the list as CSV UTF-8"
+
+
 def _user_problems(line: int, row: Mapping[str, str], codes: Sequence[str], wave: Any) -> Iterator[str]:
     for name in USER_COLUMNS:
         if not row[name]:
@@ -306,6 +321,10 @@ def _user_problems(line: int, row: Mapping[str, str], codes: Sequence[str], wave
         yield f"line {line}: {row['organisation_code']} is not in wave {wave}, which has {', '.join(codes)}; move the line to the list of its wave"
     if row["email"] and not EMAIL.fullmatch(row["email"]):
         yield f"line {line}: e-mail {row['email']!r} is no address; correct it"
+    elif not row["email"].isascii():
+        yield f"line {line}: e-mail {row['email']!r} has letters that mail servers do not take; write it with a-z, digits and signs"
+    if row["username"] and not USERNAME.fullmatch(row["username"]):
+        yield f"line {line}: username {row['username']!r} is none; use up to 150 letters, digits and @ . + - _, without blanks"
     if row["role"] and row["role"] not in ROLES:
         yield f"line {line}: role {row['role']!r} is unknown; use {', '.join(ROLES)}"
 
@@ -320,6 +339,8 @@ def rollout_users(text: str, plan: Mapping[str, Any], chosen: Sequence[Mapping[s
     codes = [moa["code"] for moa in plan["moas"] if moa["wave"] == int(wave)]
     if not text.strip():
         raise PlanError(f"{who} is missing or empty; ask the coordinator of wave {wave} for it (columns {', '.join(USER_COLUMNS)})")
+    # First, for the rows of such a text need not be those that the application reads.
+    _refuse(who, list(_text_problems(text)))
     rows = _rows(who, text, USER_COLUMNS)
     problems = [problem for line, row in rows for problem in _user_problems(line, row, codes, wave)]
     problems += _repeated("username", [row["username"] for _, row in rows if row["username"]], "usernames are unique on the whole platform")

@@ -141,6 +141,14 @@ def test_mistakes_of_the_choice(wave: str, moas: str, message: str) -> None:
         (USERS.replace("ben@b.example", "ANN@a.example"), "e-mail ann@a.example occurs 2 times"),
         (USERS.replace("Ben,", ","), "line 3: full_name is empty"),
         (USERS.replace("BBB", "AAA"), "BBB has no user; ask for its list, or leave it out with -e moas="),
+        (USERS.replace("ben,staff", "ben kulo,staff"), "line 3: username 'ben kulo' is none; use up to 150 letters, digits and @ . + - _"),
+        (USERS.replace("ben,staff", "b" * 151 + ",staff"), "line 3: username 'bbb"),
+        (USERS.replace("ben@b.example", "bén@b.example"), "line 3: e-mail 'bén@b.example' has letters that mail servers do not take"),
+        (USERS.replace("BBB,Ben", "# left\nBBB,Ben"), "line 3 begins with #; a list of users has no remarks, remove it"),
+        ("# the list of wave 1\n" + USERS, "line 1 begins with #"),
+        ("\n" + USERS, "line 1 is blank; the columns stand in the first line, remove what is above them"),
+        ("\ufeff \r\n" + USERS, "line 1 is blank"),
+        (USERS.replace("Ben,", b"B\xe9n,".decode(errors="surrogateescape")), "1 mistake\n  - line 3 is not UTF-8; save the list as CSV UTF-8"),
     ],
 )
 def test_mistakes_of_a_list_of_users(text: str, message: str) -> None:
@@ -148,6 +156,12 @@ def test_mistakes_of_a_list_of_users(text: str, message: str) -> None:
     with pytest.raises(PlanError) as caught:
         rollout_users(text, plan, rollout_choice(plan, 1), "users/1.csv")
     assert message in str(caught.value)
+
+
+def test_what_the_application_takes_is_taken() -> None:
+    plan = rollout_plan(PLAN)
+    text = "\ufeff" + USERS.replace("ben,staff", "bén.kulo+1@b-_,staff").replace("Ben,", "Bén #1,") + "\n"
+    assert rollout_users(text, plan, rollout_choice(plan, 1)) == {"AAA": 1, "BBB": 1}
 
 
 def test_an_organisation_that_is_left_out_needs_no_users() -> None:
