@@ -116,6 +116,24 @@ def test_a_username_of_another_organisation_is_refused(command: Any, user_list: 
     assert not Organisation.objects.filter(code="MOH").exists()
 
 
+def test_a_person_gets_no_second_account_under_another_username(command: Any, user_list: Any, password_file: Path) -> None:
+    from django.core.management import CommandError
+
+    from accounts.models import User
+
+    onboard(command, user_list(AIDA, BEN), "--password-file", str(password_file))
+    twice = AIDA.replace(",aida,", ",aida.sali,").replace("aida@", "Aida@")
+    with pytest.raises(CommandError, match=r"aida@example.org of aida.sali is aida \(MOH\); correct username or e-mail"):
+        onboard(command, user_list(twice, BEN), "--password-file", str(password_file))
+    # Nor by a correction of an account that is there.
+    with pytest.raises(CommandError, match=r"aida@example.org of ben is aida \(MOH\)"):
+        onboard(command, user_list(BEN.replace("ben@", "aida@")), "--password-file", str(password_file))
+    assert User.objects.count() == 2
+    # Two that were mixed up are set right by one list.
+    mixed = user_list(AIDA.replace("aida@", "ben@"), BEN.replace("ben@", "aida@"))
+    assert onboard(command, mixed, "--password-file", str(password_file))["users"]["updated"] == 2
+
+
 def test_passwords_that_reach_nobody_are_refused(command: Any, user_list: Any) -> None:
     from django.core.management import CommandError
 

@@ -6,7 +6,7 @@ Everything can be run again. What an earlier run has done is found and left alon
 from __future__ import annotations
 
 import smtplib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
 from django.core.mail import EmailMessage, get_connection
 from django.db import transaction
+from django.db.models.functions import Lower
 from django.template.loader import render_to_string
 from django.utils import timezone
 
@@ -117,6 +118,8 @@ def import_users(organisation: Organisation, rows: list[UserRow], password_file:
     if foreign:
         owners = ", ".join(f"{name} ({known[name].organisation})" for name in foreign)
         raise OnboardingError(f"{organisation}: these usernames belong to others already: {owners}")
+    if held := _held_by_others(rows, known):
+        raise OnboardingError(f"{organisation}: these people have an account already: {'; '.join(held)}; correct username or e-mail in the list")
     result = ImportResult()
     passwords = []
     for row in rows:
@@ -134,6 +137,16 @@ def import_users(organisation: Organisation, rows: list[UserRow], password_file:
     if passwords and password_file:
         write_passwords(password_file, passwords)
     return result
+
+
+def _held_by_others(rows: Iterable[UserRow], known: Mapping[str, User]) -> list[str]:
+    """E-mails that would be new to their accounts, but are another's already, and whose: each person has one account."""
+    wanted = {row.email.lower(): row.username for row in rows if row.username not in known or known[row.username].email.lower() != row.email.lower()}
+    if not wanted:
+        return []
+    # Accounts of the list itself get the addresses that it gives them, and there each occurs once.
+    holders = User.objects.annotate(address=Lower("email")).filter(address__in=wanted).exclude(username__in=known).order_by("username")
+    return [f"{user.email} of {wanted[user.address]} is {user.username} ({user.organisation or 'the platform'})" for user in holders]
 
 
 def _create(organisation: Organisation, row: UserRow, password_file: Path | None) -> dict[str, str]:
