@@ -169,15 +169,21 @@ def _gaps(waves: Iterable[int]) -> Iterator[str]:
         )
 
 
+def _is_date(value: str) -> bool:
+    """Whether it is a day, written like 2027-01-31: Python takes other forms too, which do not sort as dates."""
+    try:
+        return datetime.date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        return False
+
+
 def _calendar_problems(rows: Sequence[tuple[int, Mapping[str, str]]], waves: set[int]) -> Iterator[str]:
     yield from _repeated("waves.csv: wave", [row["wave"] for _, row in rows], "leave one")
     for line, row in rows:
         number = _number(row["wave"])
         if number is None or number not in waves:
             yield f"waves.csv line {line}: wave {row['wave']!r} is in no line of moas.csv; remove it or add its MOAs"
-        try:
-            datetime.date.fromisoformat(row["start"])
-        except ValueError:
+        if not _is_date(row["start"]):
             yield f"waves.csv line {line}: start {row['start']!r} of wave {row['wave']} is no date; write it like 2027-01-31"
         if row["days"] and _number(row["days"]) is None:
             yield f"waves.csv line {line}: days {row['days']!r} of wave {row['wave']} is no number above 0; leave it empty for {DAYS}"
@@ -226,7 +232,7 @@ def _refuse(who: str, problems: Sequence[str]) -> None:
 
 def is_example(calendar: str) -> bool:
     """Whether one of its lines is the remark that its dates are examples."""
-    return any(EXAMPLE.match(line) for line in calendar.splitlines())
+    return any(EXAMPLE.match(line) for line in calendar.removeprefix("\ufeff").splitlines())
 
 
 def rollout_plan_problems(moas: str, calendar: str = "", hosts: int | str = 0, users_per_host: int | str = USERS_PER_HOST) -> list[str]:
@@ -254,7 +260,8 @@ def rollout_plan(moas: str, calendar: str = "", hosts: int | str = 0, users_per_
     planned.sort(key=lambda moa: moa.wave)
     numbers = sorted({moa.wave for moa in planned})
     days = _rows(f"{WHO}: waves.csv", calendar, WAVE_COLUMNS) if calendar.strip() else []
-    problems = [*_gaps(numbers), *(_calendar_problems(days, set(numbers)) if days else ())]
+    # A calendar that has lost its lines is no less of one: without dates its gate would not be asked.
+    problems = [*_gaps(numbers), *(_calendar_problems(days, set(numbers)) if calendar.strip() else ())]
     _refuse(WHO, problems)
 
     by_wave = {int(row["wave"]): row for _, row in days}

@@ -87,6 +87,9 @@ def test_all_mistakes_come_at_once() -> None:
     [
         ("2027-01-18", "2027-01-17", "wave 2 starts on 2027-01-17, but wave 1 lasts until 2027-01-17; start it after 2027-01-17 or shorten wave 1"),
         ("2027-01-04", "4 Jan", "line 2: start '4 Jan' of wave 1 is no date; write it like 2027-01-31"),
+        ("2027-01-04", "20270104", "line 2: start '20270104' of wave 1 is no date; write it like 2027-01-31"),
+        ("2027-01-18", "2027-W03-1", "line 3: start '2027-W03-1' of wave 2 is no date"),
+        (CALENDAR.partition("\n")[2], "", "waves.csv: wave 1, 2 is missing; add a line for it"),
         ("2,2027", "3,2027", "line 3: wave '3' is in no line of moas.csv"),
         ("2,2027", "1,2027", "wave 1 occurs 2 times"),
         ("14,Amina", "x,Amina", "days 'x' of wave 1 is no number above 0; leave it empty for 14"),
@@ -174,6 +177,7 @@ def test_remarks_are_left_out_and_lines_keep_their_numbers() -> None:
     assert rollout_plan_problems("# a remark\n" + PLAN, calendar)[0].startswith("waves.csv line 4: wave '3'")
     assert not rollout_plan(PLAN, CALENDAR)["example"]
     assert rollout_plan(PLAN, "# Example dates, not agreed on\n" + CALENDAR)["example"]
+    assert rollout_plan(PLAN, "\ufeff# Example dates, not agreed on\n" + CALENDAR)["example"]
 
 
 def test_preflight_gets_every_mistake_and_nothing_where_there_is_no_plan() -> None:
