@@ -371,12 +371,25 @@ def test_a_second_run_that_was_cut_off_is_taken_up_with_the_users_it_did_not_rea
     assert not list((platform.place / "scratch").iterdir())
 
 
+def lose(platform: Platform, host: str) -> None:
+    """From now on nobody answers at the host's SSH."""
+    lost = {"ansible_connection": "ssh", "ansible_port": 1, "ansible_ssh_common_args": "-o ConnectTimeout=1"}
+    (platform.place / "inventory" / "host_vars").mkdir(exist_ok=True)
+    (platform.place / "inventory" / "host_vars" / f"{host}.yml").write_text(yaml.safe_dump(lost))
+    platform.lost = True
+
+
+def test_a_host_that_keeps_the_record_is_lost_and_the_other_keeps_it_alone(platform: Platform) -> None:
+    lose(platform, "backup1")
+    platform.run("rollout_wave", wave=1)
+    assert (platform.record("backup1"), platform.record("mon1")[-1]["state"]) == ([], "complete")
+    assert unsealed(platform, "mon1").count("secret-") == 3
+    assert not list((platform.place / "scratch").iterdir())
+
+
 def test_the_first_application_host_is_lost(platform: Platform) -> None:
     platform.run("rollout_wave", wave=1)
-    lost = {"ansible_connection": "ssh", "ansible_port": 1, "ansible_ssh_common_args": "-o ConnectTimeout=1"}
-    (platform.place / "inventory" / "host_vars").mkdir()
-    (platform.place / "inventory" / "host_vars" / "web1.yml").write_text(yaml.safe_dump(lost))
-    platform.lost = True
+    lose(platform, "web1")
     assert "2 of 3 MOAs proven" in platform.run("rollout_status")
     assert "wave 2 does not start: version, ready" in " ".join(platform.run("rollout_wave", good=False, wave=2).split())
     platform.run("rollback_wave", good=None, wave=1)
