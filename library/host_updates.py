@@ -43,7 +43,7 @@ RETURN = r"""
 pending: {description: Packages that an upgrade would change., returned: always, type: list}
 reboot: {description: Why the host needs a reboot; empty when it does not., returned: always, type: list}
 running: {description: Enabled services that run., returned: always, type: list}
-failed: {description: Failed units., returned: always, type: list}
+failed_units: {description: Failed units., returned: always, type: list}
 boot: {description: Which start of the host this is., returned: always, type: str}
 """
 
@@ -134,7 +134,8 @@ def look(refresh: bool, container: bool) -> dict[str, Any]:
         "pending": pending(run("apt-get", "--simulate", "--quiet", "dist-upgrade")),
         "reboot": reasons(container),
         "running": running(shown),
-        "failed": [line.split()[0] for line in failed.splitlines() if line.strip()],
+        # Not "failed": that is Ansible's own word for a task that failed.
+        "failed_units": [line.split()[0] for line in failed.splitlines() if line.strip()],
         "boot": boot(),
     }
 

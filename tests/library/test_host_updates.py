@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 import host_updates
 
 
@@ -39,3 +41,14 @@ def test_this_start_has_a_name() -> None:
     identity, start = host_updates.boot().split()
     assert len(identity) == 36
     assert start.isdigit()
+
+
+def test_failed_units_do_not_carry_a_name_that_makes_the_task_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"list-units": "obcms.service loaded failed failed OBCMS\n\n", "show": "Id=ssh.service\nUnitFileState=enabled\n"}
+    monkeypatch.setattr(host_updates, "run", lambda *command: said.get(command[1], ""))
+    monkeypatch.setattr(host_updates, "reasons", lambda container: [])
+    monkeypatch.setattr(host_updates, "boot", lambda: "this one")
+    found = host_updates.look(False, True)
+    assert found["failed_units"] == ["obcms.service"]
+    assert found["running"] == ["ssh.service"]
+    assert not {"failed", "unreachable", "skipped"} & set(found)
