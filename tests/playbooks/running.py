@@ -11,9 +11,9 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def run_playbook(playbook: str, inventory: str, given: dict[str, Any], good: bool) -> str:
+def run_playbook(playbook: str, inventory: str, given: dict[str, Any], good: bool, *words: str) -> str:
     """Output on one line; AssertionError with the whole output when the exit status is not as expected."""
-    command = ["ansible-playbook", "-i", inventory, playbook, "-e", json.dumps(given)]
+    command = ["ansible-playbook", "-i", inventory, playbook, "-e", json.dumps(given), *words]
     environment = os.environ | {"ANSIBLE_NOCOLOR": "1", "USER": "amina", "PATH": f"{PROJECT}/.venv/bin:{os.environ['PATH']}"}
     environment.pop("SUDO_USER", None)
     done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
