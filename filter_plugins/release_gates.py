@@ -95,20 +95,28 @@ def release_compared(
     baseline: Mapping[str, Any],
     limits: Mapping[str, Any],
     skip: Sequence[str] | str = (),
+    asked: bool = True,
 ) -> list[Row]:
-    """Rows for each host with the new version: its own answers, then its errors and times beside those of the version before."""
+    """Rows for each host with the new version: its own answers, then its errors and times beside those of the version before.
+
+    Where Prometheus was asked, the number of requests has a value (0 at least) unless it gave no answer; that is no pass.
+    """
     rows: list[Row] = []
     for host in hosts:
         probe = probes.get(host) or {"ok": False, "text": "no answer"}
         rows.append(
             {"host": host, "gate": "probe", "asked": "ready, warm, no process killed", "measured": probe["text"], "limit": "all", "ok": probe["ok"]}
         )
-        requests, wanted = values.get(f"requests@{host}") or 0, int(limits["requests"])
-        enough = requests >= wanted
-        said = f"{requests:g}" + ("" if enough else ": too few requests to compare, the probe alone counts")
+        counted, wanted = values.get(f"requests@{host}"), int(limits["requests"])
+        silent = asked and counted is None
+        enough = (counted or 0) >= wanted
+        said = f"{counted or 0:g}" + ("" if enough else ": too few requests to compare, the probe alone counts")
         rows.append(
-            {"host": host, "gate": "requests", "asked": "requests answered since the switch", "measured": said, "limit": f">= {wanted}", "ok": True}
-        )
+            {
+                "host": host, "gate": "requests", "asked": "requests answered since the switch",
+                "measured": "no data: Prometheus gave no answer" if silent else said, "limit": f">= {wanted}", "ok": not silent,
+            }
+        )  # fmt: skip
         if enough:
             rows += [_beside(host, gate, words, values, baseline, limit) for gate, words, limit in _limits(baseline, limits)]
     return _left_out(rows, _names(skip))

@@ -147,7 +147,17 @@ def test_rows_of_hosts_with_the_new_version() -> None:
 
 def test_a_host_that_says_nothing_does_not_pass() -> None:
     rows = release_compared(["web1"], {}, {"requests@web1": None}, {}, BESIDE)
-    assert [(row["measured"], row["ok"]) for row in rows] == [("no answer", False), ("0" + TOO_FEW, True)]
+    assert [(row["measured"], row["ok"]) for row in rows] == [("no answer", False), ("no data: Prometheus gave no answer", False)]
+
+
+def test_no_answer_from_prometheus_is_left_out_by_name_only() -> None:
+    probes = {"web1": {"ok": True, "text": "ready"}}
+    row = release_compared(["web1"], probes, {}, {}, BESIDE, "requests")[1]
+    assert (row["measured"], row["ok"], row["skipped"]) == ("no data: Prometheus gave no answer", True, True)
+    # A worker answers no requests: nobody asked.
+    row = release_compared(["web1"], probes, {}, {}, BESIDE, asked=False)[1]
+    assert (row["measured"], row["ok"], row["skipped"]) == ("0" + TOO_FEW, True, False)
+    assert [row["ok"] for row in release_compared(["web1"], probes, {"requests@web1": 0}, {}, BESIDE)] == [True, True]
 
 
 def test_gates_beside_the_old_version_are_left_out_by_name() -> None:
@@ -179,7 +189,7 @@ def test_with_few_requests_the_probe_alone_counts() -> None:
     few = {"requests@web1": 99, "errors_percent@web1": 50.0}
     assert compared(few) == []
     assert compared(few, probe=False) == ["probe"]
-    assert [row["ok"] for row in release_compared(["web1"], {}, {}, {}, BESIDE)] == [False, True]
+    assert [row["ok"] for row in release_compared(["web1"], {}, {}, {}, BESIDE, asked=False)] == [False, True]
 
 
 def test_questions_are_about_one_host_and_one_version() -> None:
