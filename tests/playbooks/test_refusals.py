@@ -27,3 +27,9 @@ def test_updates_without_the_controller(inventory: str) -> None:
 def test_updates_with_an_unknown_word_for_restarts(inventory: str) -> None:
     text = run_playbook("playbooks/os_update.yml", inventory, {"reboot": "yes"}, False, "--limit", "web1,localhost")
     assert 'reboot is "yes"; use -e reboot=always or -e reboot=never' in text
+
+
+def test_a_switchover_past_a_pooler(inventory: str) -> None:
+    given = {"switchover_poolers": [{"name": "web1", "address": "127.0.0.1"}, {"name": "web2", "address": "127.0.0.1"}]}
+    text = run_playbook("tests/playbooks/switchover/move.yml", inventory, given, False)
+    assert "switchover: web2 would not hold queries, because --limit leaves them out. Nothing was changed" in text
