@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from update_order import update_order
+from update_order import update_cut_off, update_order
 
 TIERS = ["backup", "app", "lb", "redis", "postgres"]
 
@@ -31,3 +31,21 @@ def test_tiers_follow_each_other_and_leaders_come_last_in_theirs() -> None:
 
 def test_a_host_with_several_services_comes_with_the_latest() -> None:
     assert update_order([host("all", "app", "postgres"), host("db2", "postgres"), host("web1", "app")], TIERS) == ["web1", "all", "db2"]
+
+
+def test_hosts_that_a_cut_off_run_left_out_come_first() -> None:
+    hosts = [host("web1", "app"), host("db1", "postgres", leads=True), host("lb1", "lb")]
+    assert update_order(hosts, TIERS, ["db1", "gone"]) == ["db1", "web1", "lb1"]
+
+
+def test_a_host_that_left_and_did_not_come_to_its_end_is_left_out() -> None:
+    lines = [
+        {"phase": "started"},
+        {"phase": "leaves", "host": "web1"},
+        {"phase": "host", "host": "web1"},
+        {"phase": "leaves", "host": "db1"},
+        {"phase": "resumed"},
+    ]
+    assert update_cut_off(lines) == ["db1"]
+    assert update_cut_off([*lines, {"phase": "host", "host": "db1"}]) == []
+    assert update_cut_off([]) == []
