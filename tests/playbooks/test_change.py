@@ -183,3 +183,15 @@ def test_history_lists_changes_and_finds_damage(fleet: Fleet) -> None:
     damaged = history(fleet, "--check")
     assert damaged.returncode == 1
     assert "line 1 does not follow line 0" in damaged.stdout
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["answers", "gone"])
+def test_a_host_that_fails_in_an_update_gives_the_lock_back_whether_or_not_it_answers(fleet: Fleet, gone: bool) -> None:
+    if gone:
+        fleet.lose("web1")
+    text = fleet.run(good=False, playbook="tests/playbooks/os_update/host.yml", restart="true" if gone else "false")
+    assert ("It does not answer" if gone else "It was put back as far as it went") in text
+    lines = fleet.record("db1")
+    assert [line["phase"] for line in lines] == ["started", "leaves", "closed"]
+    assert (lines[1]["host"], lines[2]["result"]) == ("web1", "failed")
+    assert fleet.locks() == []
