@@ -191,9 +191,22 @@ def test_a_lost_host_is_named_and_the_lock_is_given_back(fleet: Fleet) -> None:
     assert fleet.locks() == []
 
 
-def test_a_cut_off_release_is_taken_up(fleet: Fleet) -> None:
-    fleet.run(good=False, app_version="1.1.0", __release_sizes="{{ nobody_knows }}", __release_advice="{{ cut_off }}")
+def test_a_batch_that_nobody_can_make_is_refused_before_the_lock(fleet: Fleet) -> None:
+    assert "'half' is no size of a batch" in fleet.run(good=False, __release_sizes=[1, "half"])
+    assert (fleet.happened(), fleet.record(), fleet.locks()) == ([], [], [])
+
+
+def cut_off_after_the_canary(fleet: Fleet) -> None:
+    """The first host has changed, and nobody is left who takes it back."""
+    fleet.run(good=False, __release_moved_hosts="{{ cut_off }}", __release_back_workers="{{ cut_off }}")
+    log = {"action": "deploy", "from": "1.0.0", "to": "1.1.0", "result": "done"}
+    (fleet.place / "web1" / "state" / "releases.log").write_text(json.dumps(log) + "\n")
+    assert [host for host, version in fleet.versions().items() if version == "1.1.0"] == ["web1"]
     assert fleet.locks() == KEEPERS
+
+
+def test_a_cut_off_release_is_taken_up(fleet: Fleet) -> None:
+    cut_off_after_the_canary(fleet)
     assert "under way is deploy 1.1.0, started by amina" in fleet.run(good=False)
     fleet.run(resume=True)
     assert set(fleet.versions().values()) == {"1.1.0"}
