@@ -140,6 +140,8 @@ removed:
 # A version becomes a directory name and part of commands.
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,63}")
 SEAL = ".archive.sha256"
+# Actions in the log of releases that took something back.
+WAYS_BACK = ("take_back", "rollback")
 
 
 class ReleaseError(RuntimeError):
@@ -190,8 +192,8 @@ def previous_of(state: Path, current: str) -> str:
     for line in reversed(log.read_text().splitlines() if log.is_file() else []):
         with contextlib.suppress(ValueError):
             entry = json.loads(line)
-            # A release that was taken back at once never was what people worked with.
-            if entry.get("action") == "take_back" or entry.get("result", "done") != "done":
+            # Whatever a way back left is what people wanted to be rid of; going back once more must not lead there again.
+            if entry.get("action") in WAYS_BACK or entry.get("result", "done") != "done":
                 continue
             if entry.get("to") == current and entry.get("from") not in ("", None, current):
                 return str(entry["from"])

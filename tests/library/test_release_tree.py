@@ -124,6 +124,18 @@ def test_a_release_that_was_taken_back_is_not_the_one_before(tmp_path: Path) -> 
     assert release_tree.last_of(tmp_path / "elsewhere") == ""
 
 
+def test_a_second_rollback_does_not_lead_to_the_release_that_the_first_one_left(tmp_path: Path) -> None:
+    given = params(tmp_path)
+    for entry in (
+        {"action": "deploy", "from": "1.2.0", "to": "1.3.0", "result": "done"},
+        {"action": "deploy", "from": "1.3.0", "to": "1.4.0", "result": "done"},
+        {"action": "rollback", "from": "1.4.0", "to": "1.3.0", "result": "done"},
+    ):
+        release_tree.record({**given, "entry": entry}, False)
+    assert release_tree.previous_of(tmp_path / "var", "1.3.0") == "1.2.0"
+    assert release_tree.last_of(tmp_path / "var") == "1.3.0"
+
+
 def test_what_was_found_out_about_migrations_is_kept(tmp_path: Path) -> None:
     given = params(tmp_path, version="1.1.0", migrations={"work.0003": "DROPPING columns", "work.0004": ""})
     assert release_tree.judged(given, True) == {"changed": True}

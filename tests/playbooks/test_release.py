@@ -213,6 +213,12 @@ def test_a_cut_off_release_is_taken_up(fleet: Fleet) -> None:
     assert fleet.locks() == []
 
 
+def test_a_rollback_that_is_taken_up_names_its_version(fleet: Fleet) -> None:
+    text = fleet.run("rollback", good=False, resume=True, app_version="")
+    assert "name the version that the run went to which was cut off: -e app_version=VERSION (bin/history" in text
+    assert fleet.happened() == []
+
+
 def test_a_rollback_goes_one_by_one_leaves_lost_hosts_out_and_needs_the_release_everywhere(fleet: Fleet) -> None:
     fleet.run()
     (fleet.place / "happened").unlink()
