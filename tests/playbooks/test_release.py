@@ -213,6 +213,27 @@ def test_a_cut_off_release_is_taken_up(fleet: Fleet) -> None:
     assert fleet.locks() == []
 
 
+def test_a_release_that_was_taken_up_takes_back_what_the_cut_off_run_has_switched(fleet: Fleet) -> None:
+    cut_off_after_the_canary(fleet)
+    fleet.trouble(web3="ready")
+    # The units of the stand-in do not run, so nothing else can tell.
+    fleet.run(good=False, resume=True, __release_done_web=["web1"])
+    assert fleet.happened().count("deploy web web1 1.1.0") == 1
+    assert "take_back web web1 1.0.0" in fleet.happened()
+    assert set(fleet.versions().values()) == {"1.0.0"}
+    assert fleet.record()[-1]["result"] == "taken_back"
+    assert fleet.locks() == []
+
+
+def test_what_a_cut_off_run_has_finished_is_watched_once(fleet: Fleet) -> None:
+    cut_off_after_the_canary(fleet)
+    fleet.trouble(probe_web1="killed")
+    text = fleet.run(good=False, resume=True, __release_done_web=WEB, __release_done_workers=WORKERS)
+    assert "stopped in phase batch taken up" in text
+    assert "take_back web web1 1.0.0" in fleet.happened()
+    assert fleet.locks() == []
+
+
 def test_a_rollback_that_is_taken_up_names_its_version(fleet: Fleet) -> None:
     text = fleet.run("rollback", good=False, resume=True, app_version="")
     assert "name the version that the run went to which was cut off: -e app_version=VERSION (bin/history" in text
