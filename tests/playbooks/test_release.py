@@ -234,6 +234,15 @@ def test_what_a_cut_off_run_has_finished_is_watched_once(fleet: Fleet) -> None:
     assert fleet.locks() == []
 
 
+def test_hosts_go_back_although_the_record_cannot_be_written(fleet: Fleet) -> None:
+    fleet.trouble(web2="ready", record="web2")
+    text = fleet.run(good=False)
+    assert "The record lacks what stopped deploy 1.1.0" in text
+    assert "Back on the old release: web1, web2" in text
+    assert "take_back web web1 1.0.0" in fleet.happened()
+    assert set(fleet.versions().values()) == {"1.0.0"}
+
+
 def test_a_rollback_that_is_taken_up_names_its_version(fleet: Fleet) -> None:
     text = fleet.run("rollback", good=False, resume=True, app_version="")
     assert "name the version that the run went to which was cut off: -e app_version=VERSION (bin/history" in text

@@ -1,7 +1,8 @@
 """Stands in for what only a real host has: release-host, obcms-manage and obcms-migrate.  PLACE/trouble.json says what goes wrong where.
 
 trouble: {"web2": "ready"} fails the switch of web2 at that gate, {"probe web2": ...} its probe, {"back web2": ...} its way back,
-{"migrate": text} the migration, {"missing": {...}, "strange": [...]} is what the judge of migrations finds.
+{"migrate": text} the migration, {"record": host} loses the record when that host changes, {"missing": {...}, "strange": [...]} is what the judge of
+migrations finds.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ else:
     host = given["entry"]["host"]
     found = trouble.get(f"back {host}" if given["entry"]["action"] == "take_back" else host)
     note(f"{given['entry']['action']} {given['tier']} {host} {given['to']}")
+    if trouble.get("record") == host:
+        for keeper in ("db1", "db2"):
+            (place / keeper / "record.jsonl").unlink(missing_ok=True)
     if found:
         answer(False, gate=found, text=f"{found} did not hold", log=["Traceback of the release"])
     link = place / host / "opt" / "current"
