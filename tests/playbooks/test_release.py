@@ -243,6 +243,16 @@ def test_hosts_go_back_although_the_record_cannot_be_written(fleet: Fleet) -> No
     assert set(fleet.versions().values()) == {"1.0.0"}
 
 
+def test_monitoring_that_is_lost_closes_the_gate_and_not_the_run(fleet: Fleet) -> None:
+    # A keeper as well: the majority does without it.
+    fleet.lose("db3")
+    text = fleet.run(good=False, release_monitoring_members=[{"name": "db3", "address": "127.255.255.1"}], release_canary_seconds=1)
+    assert "gate requests on web1: measured no data: Prometheus gave no answer" in text
+    assert "take_back web web1 1.0.0" in fleet.happened()
+    assert fleet.record()[-1]["result"] == "taken_back"
+    assert fleet.locks() == []
+
+
 def test_a_rollback_that_is_taken_up_names_its_version(fleet: Fleet) -> None:
     text = fleet.run("rollback", good=False, resume=True, app_version="")
     assert "name the version that the run went to which was cut off: -e app_version=VERSION (bin/history" in text
