@@ -79,7 +79,7 @@ def test_preflight_asks_for_every_secret_that_bin_secrets_makes() -> None:
 
 def test_preflight_looks_at_every_port_of_the_platform() -> None:
     ports = yaml.safe_load((PROJECT / "group_vars/all/ports.yml").read_text())["platform_ports"]
-    outside = {"dns", "ntp", "smtp", "submission", "submissions", "offsite"}
+    outside = {"dns", "ntp", "smtp", "submission", "submissions", "offsite", "nfs"}
     # Where Ansible comes in; whoever holds that port has answered.
     outside.add("ssh")
     assert {number for name, number in ports.items() if name not in outside} <= set(host_rules.ports_of(host_rules.PORTS))
