@@ -14,7 +14,7 @@ from typing import Any
 
 from backups.marked_rows import begin, clean, end, kept, wrong
 from failover import healthy, leader, sql
-from report import PROJECT, Series, container, docker, on, write
+from report import PROJECT, Series, container, docker, mounting, on, write
 
 KEPT = PROJECT / ".cache" / "backup_faults"
 DATABASE = "/srv/obcms/backup/database"
@@ -102,14 +102,6 @@ def refused_wal(seconds: float = 150) -> str:
             return said
         time.sleep(3)
     raise Failed("the leader's journal says nothing of refused WAL")
-
-
-def mounting(host: str, script: str) -> None:
-    """Run a script inside a host with this machine's own rights, which mounting takes."""
-    pid = docker("inspect", "--format", "{{.State.Pid}}", container(host))
-    done = subprocess.run(["nsenter", "-t", pid, "-m", "-p", "bash", "-c", script], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Failed(f"{host}: {done.stderr.strip()[-300:]}")
 
 
 def drill_passes() -> dict[str, object]:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from failover import leader
-from report import PROJECT, container, docker, machine, on
+from report import PROJECT, container, docker, machine, mounting, on
 from rollout.steps import Run, calm, play, typed_ctrl_c
 
 WEB = ("web1", "web2", "web3", "web4")
@@ -198,8 +198,7 @@ def give_lock() -> None:
 
 def small_disk() -> None:
     """The place of the archives on web3 is a file system of one megabyte; the machine's disk stays as it is."""
-    pid = docker("inspect", "--format", "{{.State.Pid}}", container("web3"))
-    subprocess.run(["nsenter", "-t", pid, "-m", "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", "/opt/obcms/archives"], check=True)
+    mounting("web3", "mount -t tmpfs -o size=1m tmpfs /opt/obcms/archives")
 
 
 def whole_disk() -> None:
