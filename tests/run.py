@@ -24,6 +24,9 @@ SCENARIOS_AT_ONCE = 2
 ONE_AFTER_THE_OTHER = ("app", "celery", "rollout")
 BASE_VERSION, NEXT_VERSION, WAVE = "1.0.0", "1.0.1", "1"
 
+# On bare hosts, and on converged ones.
+CHECKS_OF_A_SCENARIO = 2
+
 Result = tuple[str, bool, float]
 
 
@@ -88,9 +91,12 @@ def scenario(name: str) -> Result:
 
 
 def last_check(text: str) -> str:
-    """What check mode said on converged hosts, which molecule itself does not judge, without colours and the frame around it."""
-    said = re.sub(r"\x1b\[[0-9;]*m", "", text).rpartition("check: Executing")[2].partition("check: Executed")[0]
-    return re.sub(r"^\s*│ ?", "", said, flags=re.MULTILINE)
+    """What check mode said on converged hosts, which molecule itself does not judge; StageFailed when the output has no such part."""
+    said = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    parts = re.findall(r"> check\] Executing\n(.*?)^\S+ +\[\S+ > check\] Executed", said, re.DOTALL | re.MULTILINE)
+    if len(parts) != CHECKS_OF_A_SCENARIO:
+        raise StageFailed(f"{len(parts)} runs in check mode instead of {CHECKS_OF_A_SCENARIO} are in the output of molecule")
+    return str(parts[-1])
 
 
 def hosts_of(name: str) -> int:
