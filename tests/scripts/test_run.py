@@ -1,0 +1,47 @@
+"""bin/test: what it reads out of the output of molecule."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+SPEC = importlib.util.spec_from_file_location("stages", Path(__file__).resolve().parents[1] / "run.py")
+assert SPEC
+assert SPEC.loader
+stages = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(stages)
+
+STEP = """\x1b[34mINFO\x1b[0m     [redis > {step}] Executing
+
+TASK [redis : configure | Render the files] ***
+{state}: [redis1] => (item=settings.conf)
+
+PLAY RECAP ***
+redis1                     : ok=9    changed={changed}    unreachable=0    failed=0
+INFO     [redis > {step}] Executed: Successful
+"""
+
+
+def output(*steps: tuple[str, int]) -> str:
+    """What molecule prints for these steps, each with its number of changes, and its summary of them."""
+    said = "".join(STEP.format(step=step, changed=changed, state="changed" if changed else "ok") for step, changed in steps)
+    return said + "".join(f"redis > {step}: Executed: Successful\n" for step, _ in steps)
+
+
+def test_only_the_check_of_converged_hosts_must_be_unchanged() -> None:
+    text = output(("check", 7), ("converge", 7), ("idempotence", 0), ("check", 0), ("verify", 2))
+    stages.unchanged(stages.last_check(text), "redis in check mode")
+
+
+def test_a_change_in_the_second_check_is_named() -> None:
+    text = output(("check", 7), ("converge", 7), ("idempotence", 0), ("check", 1), ("verify", 0))
+    with pytest.raises(stages.StageFailed, match=r"redis1 changed=1\nTASK \[redis : configure \| Render the files\]"):
+        stages.unchanged(stages.last_check(text), "redis in check mode")
+
+
+@pytest.mark.parametrize("steps", [(), (("check", 0),), (("check", 0), ("check", 0), ("check", 0))])
+def test_output_without_two_checks_is_not_taken_for_good(steps: tuple[tuple[str, int], ...]) -> None:
+    with pytest.raises(stages.StageFailed, match=f"{len(steps)} runs in check mode instead of 2"):
+        stages.last_check(output(*steps))
