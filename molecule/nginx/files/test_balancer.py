@@ -361,7 +361,8 @@ def test_the_log_tells_where_the_time_went() -> None:
     lines = [json.loads(line) for line in on("lb1", "tail", "-n", "20", "/var/log/nginx/access.log").splitlines()]
     line = next(line for line in reversed(lines) if line["uri"] == "/logged")
     assert line["upstream"].endswith(":8000")
-    assert float(line["seconds"]) >= float(line["upstream_seconds"]) >= 0
+    # nginx looks at its clock once per turn of its loop, so that the sum may be a few ms less than its part.
+    assert float(line["seconds"]) + 0.01 >= float(line["upstream_seconds"]) >= 0
     assert len(line["id"]) == 32
 
 
