@@ -167,6 +167,7 @@ def variable_problems(hosts: Sequence[str], variables: Variables, project: Path,
     first = hosts[0]
     yield from inventory_rules.secret_problems({name: variables.get(first, name) for name in inventory_rules.SECRET_LENGTHS})
     yield from inventory_rules.certificate_problems("pki_ca_certificate", variables.get(first, "pki_ca_certificate"), now)
+    yield from inventory_rules.authority_problems(variables.get(first, "pki_authorities"), now)
     yield from balancer_problems(first, variables, now)
     where: dict[str, list[str]] = {}
     for host in hosts:

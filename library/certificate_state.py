@@ -29,7 +29,8 @@ options:
   owner: {description: Owner of the key., type: str, required: true}
   group: {description: Group of the key., type: str, required: true}
   authority: {description: Certificate of the authority that must have signed it (PEM)., type: str, required: true}
-  trust: {description: What ca.crt must hold (PEM)., type: str, required: true}
+  usage: {description: 'What it must be good for: serverAuth, clientAuth, or both.', type: list, elements: str, required: true}
+  trust: {description: 'Files of trusted authorities, by their path below the directory, and what each must hold (PEM).', type: dict, required: true}
   renew_days: {description: A certificate with fewer days left is due., type: int, required: true}
 author: BMMS platform team
 """
@@ -45,7 +46,8 @@ EXAMPLES = r"""
     owner: etcd
     group: etcd
     authority: "{{ pki_ca_certificate }}"
-    trust: "{{ pki_ca_certificate }}"
+    usage: [serverAuth, clientAuth]
+    trust: {ca.crt: "{{ pki_ca_certificate }}", authorities/redis.crt: "{{ pki_authorities.redis.certificate }}"}
     renew_days: 30
 """
 
@@ -53,10 +55,10 @@ RETURN = r"""
 due: {description: Whether it has to be issued., returned: always, type: bool}
 reason: {description: Why. Empty when it is not due., returned: always, type: str}
 library: {description: Whether the host has the Python library., returned: always, type: bool}
-directory: {description: Whether the directory is there with the right mode., returned: always, type: bool}
-trusted: {description: Whether ca.crt holds what it must., returned: always, type: bool}
+directory: {description: Whether the directories are there with the right mode., returned: always, type: bool}
+trusted: {description: Whether the files of trusted authorities hold what they must., returned: always, type: bool}
 told: {description: What NAME.trust must hold: which authorities the service was told., returned: always, type: str}
-moved: {description: Whether the service was told of other authorities than ca.crt must hold., returned: always, type: bool}
+moved: {description: Whether the service was told of other authorities than the files must hold., returned: always, type: bool}
 days_left: {description: Days until the end., returned: when there is a certificate, type: int}
 """
 
@@ -73,6 +75,7 @@ def owned(path: Path, owner: str, group: str, mode: int) -> bool:
 def fault(certificate: Any, authority: Any, wanted: dict[str, Any], now: datetime.datetime) -> str:
     """What is wrong with a certificate; empty when nothing is."""
     from cryptography import x509
+    from cryptography.x509.oid import ExtendedKeyUsageOID
 
     try:
         certificate.verify_directly_issued_by(authority)
@@ -91,6 +94,13 @@ def fault(certificate: Any, authority: Any, wanted: dict[str, Any], now: datetim
         return "its addresses are not {}".format(", ".join(wanted["ip"]))
     if certificate.not_valid_before_utc > now:
         return f"it is not valid before {certificate.not_valid_before_utc}"
+    usages = {"serverAuth": ExtendedKeyUsageOID.SERVER_AUTH, "clientAuth": ExtendedKeyUsageOID.CLIENT_AUTH}
+    try:
+        usage = set(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    except x509.ExtensionNotFound:
+        usage = set()
+    if usage != {usages[name] for name in wanted["usage"]}:
+        return "its usage is not {}".format(", ".join(wanted["usage"]))
     left = (certificate.not_valid_after_utc - now).days
     return f"{left} days are left, fewer than {wanted['renew_days']}" if left < wanted["renew_days"] else ""
 
@@ -98,12 +108,14 @@ def fault(certificate: Any, authority: Any, wanted: dict[str, Any], now: datetim
 def look(wanted: dict[str, Any], now: datetime.datetime) -> dict[str, Any]:
     """State of one certificate."""
     directory = Path(wanted["directory"])
-    path, key_path, trust_path = directory / (wanted["name"] + ".crt"), directory / (wanted["name"] + ".key"), directory / "ca.crt"
+    path, key_path = directory / (wanted["name"] + ".crt"), directory / (wanted["name"] + ".key")
+    trust = {directory / name: text.split() for name, text in sorted(wanted["trust"].items())}
     state: dict[str, Any] = {"due": True, "library": True, "reason": ""}
-    state["directory"] = owned(directory, "root", "root", 0o755)
-    state["trusted"] = owned(trust_path, "root", "root", 0o644) and trust_path.read_text().split() == wanted["trust"].split()
-    # ca.crt is shared; whether a service has read it again is remembered beside its own certificate.
-    told_path, state["told"] = directory / (wanted["name"] + ".trust"), hashlib.sha256(" ".join(wanted["trust"].split()).encode()).hexdigest()
+    state["directory"] = all(owned(place, "root", "root", 0o755) for place in {directory, *(file.parent for file in trust)})
+    state["trusted"] = all(owned(file, "root", "root", 0o644) and file.read_text().split() == text for file, text in trust.items())
+    # These files are shared; whether a service has read it again is remembered beside its own certificate.
+    told_path, all_texts = directory / (wanted["name"] + ".trust"), " ".join(word for text in trust.values() for word in text)
+    state["told"] = hashlib.sha256(all_texts.encode()).hexdigest()
     told = told_path.read_text().strip() if told_path.exists() else ""
     state["moved"] = told not in ("", state["told"])
     try:
@@ -132,9 +144,10 @@ def look(wanted: dict[str, Any], now: datetime.datetime) -> dict[str, Any]:
 def main() -> None:
     from ansible.module_utils.basic import AnsibleModule
 
-    texts = {name: {"type": "str", "required": True} for name in ("name", "common_name", "owner", "group", "authority", "trust")}
-    lists = {name: {"type": "list", "elements": "str", "required": True} for name in ("dns", "ip")}
-    spec = {**texts, **lists, "directory": {"type": "path", "required": True}, "renew_days": {"type": "int", "required": True}}
+    texts = {name: {"type": "str", "required": True} for name in ("name", "common_name", "owner", "group", "authority")}
+    lists = {name: {"type": "list", "elements": "str", "required": True} for name in ("dns", "ip", "usage")}
+    others = {name: {"type": kind, "required": True} for name, kind in (("directory", "path"), ("trust", "dict"), ("renew_days", "int"))}
+    spec = {**texts, **lists, **others}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     module.exit_json(changed=False, **look(module.params, datetime.datetime.now(datetime.timezone.utc)))
 

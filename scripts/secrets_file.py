@@ -18,6 +18,7 @@ import string
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 from ansible.parsing.vault import AnsibleVaultError, VaultLib, VaultSecret
@@ -59,6 +60,8 @@ PASSWORDS = (
     "smoke_test_password",
     "pki_ca_passphrase",
 )
+# Authorities besides the main one, each with what it is for: where a program cannot look at a peer's name, the authority stands for the name.
+AUTHORITIES = {"patroni": "Patroni clients", "redis": "Redis", "redis_exporter": "Redis exporter clients"}
 
 
 def password(length: int = PASSWORD_LENGTH) -> str:
@@ -66,10 +69,10 @@ def password(length: int = PASSWORD_LENGTH) -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(length))
 
 
-def certificate_authority(name: str, passphrase: str) -> tuple[str, str]:
+def certificate_authority(name: str, passphrase: str, purpose: str = "platform") -> tuple[str, str]:
     """A private CA: (encrypted PKCS#8 key, certificate), both PEM; P-256, ten years, for leaf certificates only."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} platform CA")])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} {purpose} CA")])
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     usage = x509.KeyUsage(
         key_cert_sign=True,
@@ -101,7 +104,7 @@ def certificate_authority(name: str, passphrase: str) -> tuple[str, str]:
     return encrypted.decode(), certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def complete(values: dict[str, str], name: str) -> list[str]:
+def complete(values: dict[str, Any], name: str) -> list[str]:
     """Add what is missing to `values`; the names added."""
     makers: dict[str, Callable[[], str]] = dict.fromkeys(PASSWORDS, password)
     makers["keepalived_password"] = lambda: password(KEEPALIVED_LENGTH)
@@ -111,6 +114,12 @@ def complete(values: dict[str, str], name: str) -> list[str]:
     if not (values.get("pki_ca_private_key") and values.get("pki_ca_certificate")):
         values["pki_ca_private_key"], values["pki_ca_certificate"] = certificate_authority(name, values["pki_ca_passphrase"])
         added += ["pki_ca_private_key", "pki_ca_certificate"]
+    authorities = values["pki_authorities"] = dict(values.get("pki_authorities") or {})
+    for each, purpose in AUTHORITIES.items():
+        if not (authorities.get(each, {}).get("private_key") and authorities[each].get("certificate")):
+            key, certificate = certificate_authority(name, values["pki_ca_passphrase"], purpose)
+            authorities[each] = {**authorities.get(each, {}), "private_key": key, "certificate": certificate}
+            added.append(f"pki_authorities.{each}")
     return added
 
 
@@ -118,7 +127,7 @@ def complete(values: dict[str, str], name: str) -> list[str]:
 APP_PASSWORDS = {"a": ("postgres_app_password", "redis_app_password"), "b": ("postgres_app_b_password", "redis_app_b_password")}
 
 
-def rotate(values: dict[str, str], what: str) -> list[str]:
+def rotate(values: dict[str, Any], what: str) -> list[str]:
     """Make new what is asked for; the names changed. KeyError when it is no password that a run can change."""
     if what == "app":
         values["app_credentials"] = "b" if values.get("app_credentials", "a") == "a" else "a"
@@ -166,7 +175,7 @@ def main(argv: list[str]) -> int:
     target = (inventory / "group_vars" / "all" / "secrets.yml").resolve()
     secret = VaultSecret(password_file(inventory.name).read_bytes().strip())
     vault = VaultLib([(inventory.name, secret)])
-    values: dict[str, str] = {}
+    values: dict[str, Any] = {}
     if target.exists():
         try:
             values = yaml.safe_load(vault.decrypt(target.read_bytes())) or {}

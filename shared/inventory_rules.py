@@ -49,6 +49,8 @@ SECRET_LENGTHS = {
     "pki_ca_private_key": 100,
     "pki_ca_certificate": 100,
 }
+# Authorities besides the main one, as bin/secrets makes them.
+AUTHORITIES = ("patroni", "redis", "redis_exporter")
 SECRET_DIFFERENT = 5
 PLACEHOLDERS = ("changeme", "change_me", "change-me", "password", "placeholder", "example", "django-insecure", "${")
 CERTIFICATE_DAYS_LEFT = 30
@@ -183,6 +185,17 @@ def secret_problems(secrets: Mapping[str, Any]) -> Iterator[str]:
     for names in owners.values():
         if len(names) > 1:
             yield f"secrets {listed(names)} have the same value; remove all but one and run bin/secrets INVENTORY"
+
+
+def authority_problems(authorities: Any, now: datetime.datetime) -> Iterator[str]:
+    """Each authority has a certificate that is valid, and a key."""
+    found = authorities if isinstance(authorities, Mapping) else {}
+    whole = {name: each for name, each in found.items() if isinstance(each, Mapping) and each.get("certificate") and each.get("private_key")}
+    missing = [name for name in AUTHORITIES if name not in whole]
+    if missing:
+        yield f"secret pki_authorities ({listed(missing)}) is missing; run bin/secrets INVENTORY, which generates what lacks"
+    for name, each in whole.items():
+        yield from certificate_problems(f"pki_authorities.{name}", each["certificate"], now)
 
 
 def certificate_problems(

@@ -45,9 +45,9 @@ CAPACITY = {"vcpus": 8, "memory_mb": 16384, "disk_gb": 160}
 
 
 @functools.cache
-def secrets() -> dict[str, str]:
+def secrets() -> dict[str, Any]:
     """Fresh secrets, as bin/secrets makes them."""
-    values: dict[str, str] = {}
+    values: dict[str, Any] = {}
     secrets_file.complete(values, "test")
     return values
 

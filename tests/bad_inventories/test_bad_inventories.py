@@ -18,7 +18,7 @@ from broken_inventory import CASES, PROJECT, secrets, write_inventory
 
 import host_rules
 from inventory_reader import read_inventory
-from inventory_rules import SECRET_LENGTHS
+from inventory_rules import AUTHORITIES, SECRET_LENGTHS
 from preflight_report import preflight_report
 
 
@@ -74,7 +74,8 @@ def test_a_good_inventory_has_no_problem_and_a_budget() -> None:
 
 
 def test_preflight_asks_for_every_secret_that_bin_secrets_makes() -> None:
-    assert set(SECRET_LENGTHS) == set(secrets())
+    assert {*SECRET_LENGTHS, "pki_authorities"} == set(secrets())
+    assert set(AUTHORITIES) == set(secrets()["pki_authorities"])
 
 
 def test_preflight_looks_at_every_port_of_the_platform() -> None:
@@ -118,7 +119,7 @@ def test_all_problems_come_at_once_and_no_secret_is_shown() -> None:
     assert len(problems) == 7
     text = "\n".join(problems)
     assert "Geheim12" not in text
-    assert not [name for name, value in secrets().items() if value in text]
+    assert not [name for name, value in secrets().items() if str(value) in text]
 
 
 def test_hosts_that_were_not_measured_are_not_judged() -> None:

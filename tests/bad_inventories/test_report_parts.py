@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from broken_inventory import certificate
+from broken_inventory import certificate, secrets
 from jinja2 import Undefined
 
 from preflight_report import (
@@ -138,6 +138,15 @@ def variable_findings(tmp_path: Path, hosts: dict[str, dict[str, Any]]) -> list[
     (tmp_path / "group_vars" / "all.yml").write_text("redis_listen_port: 6379")
     found = variable_problems(list(hosts), Variables(hosts), tmp_path, NOW)
     return [problem for problem in found if not problem.startswith("secret ")]
+
+
+def test_each_authority_is_whole_and_valid(tmp_path: Path) -> None:
+    authorities = {**secrets()["pki_authorities"], "patroni": {"certificate": "x"}}
+    authorities["redis"] = {**authorities["redis"], "certificate": certificate("old CA", 2020, 2020)}
+    hosts = {"one": {"pki_authorities": authorities}}
+    assert variable_findings(tmp_path, hosts) == ["pki_authorities.redis has expired on 2020-12-31; renew it"]
+    found = list(variable_problems(["one"], Variables(hosts), tmp_path, NOW))
+    assert "secret pki_authorities (patroni) is missing; run bin/secrets INVENTORY, which generates what lacks" in found
 
 
 def test_one_host_alone_has_variables_too(tmp_path: Path) -> None:
