@@ -57,7 +57,7 @@ EXAMPLES = r"""
     master_name: bmms-master
     user: admin
     password: "{{ redis_admin_password }}"
-    ca: /etc/obcms/pki/ca.crt
+    ca: /etc/obcms/pki/authorities/redis.crt
     server_name: redis.obcms.internal
   register: found
 
@@ -66,7 +66,7 @@ EXAMPLES = r"""
     address: 192.0.2.51
     user: admin
     password: "{{ redis_admin_password }}"
-    ca: /etc/obcms/pki/ca.crt
+    ca: /etc/obcms/pki/authorities/redis.crt
     server_name: redis.obcms.internal
     settings: {maxmemory: 8gb, io-threads: 4}
 """

@@ -67,7 +67,7 @@ def certificate(directory: Path) -> None:
     )
     pem = made.public_bytes(serialization.Encoding.PEM)
     secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    for each in ("ca", "app", "prometheus"):
+    for each in ("ca", "app", "haproxy-patroni", "prometheus"):
         (directory / f"{each}.crt").write_bytes(pem)
         (directory / f"{each}.key").write_bytes(secret)
 

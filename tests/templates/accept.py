@@ -100,7 +100,10 @@ def prepare() -> None:
     pki = Path("/etc/obcms/pki")
     pki.mkdir(parents=True, exist_ok=True)
     shell(f"cd {pki} && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj /CN=test -keyout ca.key -out ca.crt")
-    for name in ("public", "lb", "haproxy", "prometheus", "alertmanager", "metrics", "redis", "postgres", "grafana"):
+    (pki / "authorities").mkdir(exist_ok=True)
+    shutil.copy(pki / "ca.crt", pki / "authorities" / "redis.crt")
+    names = "public lb haproxy haproxy-patroni prometheus prometheus-patroni prometheus-redis_exporter alertmanager metrics redis postgres grafana"
+    for name in names.split():
         shutil.copy(pki / "ca.crt", pki / f"{name}.crt")
         shutil.copy(pki / "ca.key", pki / f"{name}.key")
         (pki / f"{name}.key").chmod(0o644)
