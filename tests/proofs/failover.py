@@ -43,7 +43,7 @@ READY = (
 )
 
 LEADS = (
-    "curl -sk --cert /etc/obcms/pki/postgres.crt --key /etc/obcms/pki/postgres.key -o /dev/null -w '%{http_code}' --max-time 2 "
+    "curl -sk --cert /etc/obcms/pki/postgres-patroni.crt --key /etc/obcms/pki/postgres-patroni.key -o /dev/null -w '%{http_code}' --max-time 2 "
     "https://$(hostname -i | cut -d' ' -f1):8008/primary"
 )
 # Celery's own task: the answer went through the broker, a worker and the store of results.

@@ -7,10 +7,12 @@ import argparse
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+from cryptography import x509
+
 from failover import DATABASE_HOSTS, leader
 from report import Series, lab, on, write
-from security.hops import BY_ACCOUNT, CLIENTS, NOT_ASKED, Knock, Meet, knocks, meets
-from security.vault import KINDS, forged, lab_secrets
+from security.hops import BY_ACCOUNT, BY_AUTHORITY, CLIENTS, HOLDERS, NOT_ASKED, Knock, Meet, knocks, meets
+from security.vault import KINDS, certificates, forged, issuer_of, lab_secrets
 
 AT = {host["name"]: host["address"] for host in lab.wanted_hosts()}
 # Shows a certificate to whoever comes. Only a client that took it goes on to speak; one that did not says so, or leaves.
@@ -49,9 +51,9 @@ print(spoke, flush=True)
 """
 
 
-def files(folder: str, kind: str, name: str, dns: tuple[str, ...], ip: tuple[str, ...], user: str = "root") -> str:
+def files(hop: Knock | Meet, folder: str, kind: str, name: str, ip: str, user: str = "root") -> str:
     """Shell text that puts a certificate and its key into a folder of their own."""
-    pair = forged(kind, name, dns, ip)
+    pair = forged(kind, name, hop.dns, (ip,), hop.authority, hop.by_name)
     return (
         f"export DIR={folder} KIND='{kind}' CRT={folder}/p.crt KEY={folder}/p.key; rm -rf $DIR; mkdir -p $DIR; umask 077\n"
         f"cat >$CRT <<'EOF'\n{pair.certificate}EOF\ncat >$KEY <<'EOF'\n{pair.key}EOF\n"
@@ -62,13 +64,13 @@ def files(folder: str, kind: str, name: str, dns: tuple[str, ...], ip: tuple[str
 def knock(hop: Knock, kind: str, folder: str) -> bool:
     """Whether the server served the client."""
     script = f"if {{ {hop.ask}; }} >/dev/null 2>&1; then echo accepted; else echo refused; fi"
-    return on(hop.host, files(folder, kind, hop.name, hop.dns, (AT[hop.host],), hop.user) + script).endswith("accepted")
+    return on(hop.host, files(hop, folder, kind, hop.name, AT[hop.host], hop.user) + script).endswith("accepted")
 
 
 def meet(hop: Meet, kind: str, folder: str, port: int) -> bool:
     """Whether the client went on to speak to the server."""
     script = (
-        f"export PORT={port}\n{files(folder, kind, 'peer', hop.dns, ('127.0.0.1',))}{CLIENTS}\ncat >$DIR/rogue.py <<'EOF'\n{ROGUE}\nEOF\n"
+        f"export PORT={port}\n{files(hop, folder, kind, 'peer', '127.0.0.1')}{CLIENTS}\ncat >$DIR/rogue.py <<'EOF'\n{ROGUE}\nEOF\n"
         f"python3 $DIR/rogue.py {port} '{hop.greeting}' $CRT $KEY >/run/said-{port} & rogue=$!\n"
         f"until grep -q open /run/said-{port}; do sleep 0.2; done\n"
         f"( {hop.call} ) >/dev/null 2>&1 </dev/null; wait $rogue; tail -n 1 /run/said-{port}; rm -f /run/said-{port}"
@@ -78,14 +80,29 @@ def meet(hop: Meet, kind: str, folder: str, port: int) -> bool:
 
 def judge(number: int, hop: Knock | Meet) -> Series:
     """All kinds of certificates at one hop."""
-    series = Series(f"{hop.hop}, but not by name" if hop.nameless else hop.hop, 0, "wrong")
+    series = Series(hop.hop, 0, "wrong")
     for place, kind in enumerate(KINDS):
         folder, port = f"/run/peer-{number}-{place}", 24600 + 4 * number + place
         taken = knock(hop, kind, folder) if isinstance(hop, Knock) else meet(hop, kind, folder, port)
-        wrong = taken != (kind == "right" or (kind == "another name" and bool(hop.nameless)))
+        wrong = taken != (kind == "right")
         series.values.append(float(wrong))
         if wrong:
             series.failures.append(f"a peer whose certificate is {kind} was {'accepted' if taken else 'refused'}")
+    print(series.row(), *series.failures, flush=True)
+    return series
+
+
+def holders(authority: str) -> Series:
+    """Whether the hosts that hold a certificate of an authority are those that have to, and no others."""
+    series = Series(f"who holds certificates of {authority}", 0, "wrong")
+    groups = lab.inventory()
+    wanted = {host for group in HOLDERS[authority] for host in groups[group]["hosts"]}
+    for host in AT:
+        found = [name for name, text in certificates(host).items() if issuer_of(x509.load_pem_x509_certificate(text.encode())) == authority]
+        wrong = bool(found) != (host in wanted)
+        series.values.append(float(wrong))
+        if wrong:
+            series.failures.append(f"{host} has {', '.join(found) or 'none'}")
     print(series.row(), *series.failures, flush=True)
     return series
 
@@ -100,6 +117,7 @@ def main() -> int:
     chosen = [hop for hop in hops if options.only in hop.hop]
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(judge, range(len(chosen)), chosen))
+        results += pool.map(holders, [each for each in HOLDERS if options.only in f"who holds certificates of {each}"])
     if options.only:
         return 0 if all(series.passed for series in results) else 1
     notes = [
@@ -107,7 +125,7 @@ def main() -> int:
         "A hop named after a service is asked by a client that shows the certificate; one with `meets` is the real client, with the options it "
         "really has, sent to a server that shows it.",
         BY_ACCOUNT,
-        *(f"Not by name, {hop.hop}: {hop.nameless}" for hop in hops if hop.nameless),
+        BY_AUTHORITY,
         *NOT_ASKED,
     ]
     return write("peers", __doc__ or "", results, notes)

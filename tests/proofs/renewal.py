@@ -4,18 +4,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 from report import Series, lab, on, write
 from security.requests import Requests, changes, site
-from security.vault import aged
+from security.vault import aged, certificates
 
 PKI = "/etc/obcms/pki"
 DAYS_LEFT, RENEWED = 29.0, 89.0
-READ = f'cd {PKI} && python3 -c \'import glob, json; print(json.dumps({{n: open(n).read() for n in glob.glob("*.crt") if n != "ca.crt"}}))\''
 ENDS = f'cd {PKI} && for f in *.crt; do [ $f = ca.crt ] || echo $f $(date -d "$(openssl x509 -in $f -noout -enddate | cut -d= -f2)" +%s); done'
 UNITS = (
     "etcd patroni redis-server redis-sentinel haproxy pgbouncer obcms obcms-celery nginx keepalived prometheus prometheus-alertmanager "
@@ -29,7 +27,7 @@ STARTED = f"for u in {UNITS}; do p=$(systemctl show -P MainPID $u); [ $p = 0 ] |
 
 def age(host: str) -> int:
     """Put certificates in place that are as those on the host, but 61 days old; how many."""
-    found: dict[str, str] = json.loads(on(host, READ))
+    found = certificates(host)
     script = "".join(f"cat > {PKI}/{name} <<'EOF'\n{aged(text, DAYS_LEFT)}EOF\n" for name, text in found.items())
     on(host, script)
     return len(found)
@@ -68,7 +66,7 @@ def main() -> int:
     again.values, again.failures = [float(sum(second.values()))], [f"{host}: {number}" for host, number in second.items()]
     notes = [
         f"{count} certificates on {len(hosts)} hosts were put back to day 61 (29 days left): the same names and keys, "
-        "signed by the platform's authority.",
+        "signed by the same authorities.",
         f"{client.sent} requests through both balancers meanwhile, each on a connection of its own; the slowest took {client.slowest:.1f} s. "
         f"The run changed {sum(changes(text).values())} things.",
         "Restarted, since they cannot reload: " + ", ".join(f"{unit} on {host}" for host, unit in anew if unit in CANNOT_RELOAD) + ".",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 PKI = "/etc/obcms/pki"
 CLIENTS = Path(__file__).with_name("clients.sh").read_text()
@@ -14,7 +15,7 @@ Names = tuple[str, ...]
 class Knock:
     """A server asked by a client with a certificate: `ask` succeeds when it was served. $CRT and $KEY are its files, owned by `user`.
 
-    `nameless` says why the server takes any certificate of ours; then another name must be taken, or what is said here is no longer true.
+    `authority` signs the right certificate. Where the server judges no names (not `by_name`), it stands for the name.
     """
 
     hop: str
@@ -23,27 +24,30 @@ class Knock:
     dns: Names
     ask: str
     user: str = "root"
-    nameless: str = ""
+    authority: str = ""
+    by_name: bool = True
 
 
 @dataclass(frozen=True)
 class Meet:
-    """The real client (a function of clients.sh), sent to a server on 127.0.0.1 that shows a certificate with `dns`. `nameless`: as above."""
+    """The real client (a function of clients.sh), sent to a server on 127.0.0.1 that shows a certificate with `dns`. The rest as above."""
 
     hop: str
     host: str
     call: str
     dns: Names = ("right.obcms.internal",)
     greeting: str = ""
-    nameless: str = ""
+    authority: str = ""
+    by_name: bool = True
 
 
 # Who knows the account but has a bad certificate is asked for its certificate; who has one of ours for another name, for the account.
 KNOWS = '[ "$KIND" != "another name" ]'
 BY_ACCOUNT = (
-    "Redis, Sentinel, PostgreSQL (but for backups) and changes at Patroni know clients by account and password, whatever the certificate's name. "
+    "PostgreSQL (but for backups) knows clients by account and password, whatever the certificate's name. "
     "There, who has a certificate of ours for another name has no password; who has another bad one knows it. "
-    "restic's server asks for no certificate at all: nobody but the right client has the password."
+    "restic's server asks for no certificate at all: nobody but the right client has the password. Redis' clients show none and have a password; "
+    "everybody else there knows it as well."
 )
 NOT_ASKED = (
     "Not asked: browsers at 443 (they show no certificate; what they are shown is judged by `bin/prove hardening`), people at Grafana (no "
@@ -53,11 +57,12 @@ NOT_ASKED = (
     "Prometheus talks to exporters and Alertmanager with the same settings as `promtool`, which is the client here; `verify.yml` asks the "
     "balancer with those of the prober.",
 )
-ASKS = "It says who leads and how far each member is. What changes something is a hop of its own: that needs the password and a member's address."
-SERVES = (
-    "Redis 8.0 cannot. Whoever has a key of ours and a Redis host's address could learn the password of an account; the firewall keeps others away."
+BY_AUTHORITY = (
+    "Redis and Sentinel, Patroni's clients and those of the Redis exporter have authorities of their own, which stand for the name where the program "
+    "judges none. There the certificate for another name is one of the main authority, and the hosts that hold one of theirs are counted."
 )
-SCRAPES = "It cannot. The firewall lets Prometheus alone reach it, and it gives figures only."
+# Groups whose hosts, and nobody else, hold a certificate of each authority. In the lab, Sentinels are on the Redis hosts.
+HOLDERS = {"redis": ("redis",), "patroni": ("postgres", "app", "celery", "monitoring"), "redis_exporter": ("monitoring",)}
 
 
 def https(address: str, port: int, path: str, words: str = "") -> str:
@@ -65,15 +70,15 @@ def https(address: str, port: int, path: str, words: str = "") -> str:
     return f"curl -sfk --http1.1 --max-time 6 -o /dev/null --cert $CRT --key $KEY {words} https://{address}:{port}{path}"
 
 
-def redis(address: str, port: int, user: str, password: str) -> str:
+def redis(address: str, port: int, user: str, password: str, shown: str = "-cert $CRT -key $KEY") -> str:
     """A PING as an account, in openssl's hands: hosts of the application have no client of Redis."""
-    says = f"{{ ! {KNOWS} || printf 'AUTH {user} {password}\\r\\n'; printf 'PING\\r\\nQUIT\\r\\n'; sleep 2; }}"
-    return f"{says} | timeout 6 openssl s_client -quiet -CAfile {PKI}/ca.crt -cert $CRT -key $KEY -connect {address}:{port} | grep -q PONG"
+    says = f"{{ printf 'AUTH {user} {password}\\r\\nPING\\r\\nQUIT\\r\\n'; sleep 2; }}"
+    return f"{says} | timeout 6 openssl s_client -quiet -CAfile {PKI}/authorities/redis.crt {shown} -connect {address}:{port} | grep -q PONG"
 
 
-def scraped(hop: str, address: str, port: int, nameless: str = "") -> Knock:
+def scraped(hop: str, address: str, port: int) -> Knock:
     """An exporter, asked as Prometheus does."""
-    return Knock(hop, "mon1", "prometheus@mon1", ("prometheus.obcms.internal",), https(address, port, "/metrics"), nameless=nameless)
+    return Knock(hop, "mon1", "prometheus@mon1", ("prometheus.obcms.internal",), https(address, port, "/metrics"))
 
 
 def login(address: str, user: str, password: str, words: str = "dbname=obcms", command: str = "select 1") -> str:
@@ -82,11 +87,13 @@ def login(address: str, user: str, password: str, words: str = "dbname=obcms", c
     return f"if {KNOWS}; then export PGPASSWORD={password}; fi; psql -wAtc '{command}' \"{options}\""
 
 
-def knocks(secrets: dict[str, str], at: dict[str, str], leader: str, replica: str) -> list[Knock]:
+def knocks(secrets: dict[str, Any], at: dict[str, str], leader: str, replica: str) -> list[Knock]:
     """Hops whose server judges the client; `at` has the address of each host."""
     etcd = f"ETCDCTL_CACERT={PKI}/ca.crt ETCDCTL_CERT=$CRT ETCDCTL_KEY=$KEY etcdctl --command-timeout=5s --endpoints=https://{at['redis1']}:2379"
     password = f"-u patroni:{secrets['postgres_restapi_password']}"
-    patch = f"""-X PATCH -H 'Content-Type: application/json' -d '{{"loop_wait": 3}}' $(! {KNOWS} || echo {password})"""
+    patch = f"""-X PATCH -H 'Content-Type: application/json' -d '{{"loop_wait": 3}}' {password}"""
+    # The application's hosts show no certificate to Redis.
+    none = '$([ "$KIND" = right ] || echo -cert $CRT -key $KEY)'
     balanced = "-H 'Host: obcms.lab.internal' -H 'X-Forwarded-Proto: https'"
     by_certificate = f"user=obcms_backup dbname=obcms sslmode=verify-full sslrootcert={PKI}/ca.crt sslcert=$CRT sslkey=$KEY connect_timeout=5"
     archive = "pgbackrest --stanza=obcms --repo=1 --repo1-host-cert-file=$CRT --repo1-host-key-file=$KEY info"
@@ -103,20 +110,56 @@ def knocks(secrets: dict[str, str], at: dict[str, str], leader: str, replica: st
             f'k=obcms/beat/; [ "$KIND" = right ] || k=/service/; {etcd} get $k --prefix',
         ),
         Knock("etcd, members", "redis2", "etcd", ("etcd.obcms.internal",), https(at["redis1"], 2380, "/members")),
-        Knock("Patroni, changes", "db2", "postgres@db2", ("postgres.obcms.internal",), https(at["db1"], 8008, "/config", patch)),
-        Knock("Patroni, questions", "web1", "haproxy@web1", ("web1",), https(at["db1"], 8008, "/cluster"), nameless=ASKS),
+        Knock(
+            "Patroni, changes", "db2", "postgres-patroni@db2", ("db2",), https(at["db1"], 8008, "/config", patch), authority="patroni", by_name=False
+        ),
+        Knock(
+            "Patroni, questions", "web1", "haproxy-patroni@web1", ("web1",), https(at["db1"], 8008, "/cluster"), authority="patroni", by_name=False
+        ),
         Knock("gunicorn", "lb1", "lb@lb1", ("lb.obcms.internal",), https(at["web1"], 8000, "/health/", balanced)),
         scraped("node exporter", at["web1"], 9100),
         scraped("nginx exporter", at["lb1"], 9113),
         scraped("HAProxy's metrics", at["web1"], 8405),
         scraped("PgBouncer exporter", at["web1"], 9127),
         scraped("PostgreSQL exporter", at["db1"], 9187),
-        scraped("Redis exporter", at["redis1"], 9121, SCRAPES),
+        Knock(
+            "Redis exporter",
+            "mon1",
+            "prometheus-redis_exporter@mon1",
+            ("mon1",),
+            https(at["redis1"], 9121, "/metrics"),
+            authority="redis_exporter",
+            by_name=False,
+        ),
         Knock("Prometheus", "mon1", "grafana@mon1", ("grafana.obcms.internal",), https(at["mon1"], 9090, "/api/v1/status/buildinfo")),
         Knock("Alertmanager", "mon1", "prometheus@mon1", ("prometheus.obcms.internal",), https(at["mon1"], 9093, "/api/v2/status")),
-        Knock("Redis, clients", "web1", "haproxy@web1", ("web1",), redis(at["redis1"], 6379, "check", secrets["redis_check_password"])),
-        Knock("Redis, replicas", "redis2", "redis@redis2", ("redis2",), redis(at["redis1"], 6379, "replica", secrets["redis_replica_password"])),
-        Knock("Sentinel, clients", "redis2", "sentinel@redis2", ("redis2",), redis(at["redis1"], 26379, "admin", secrets["redis_admin_password"])),
+        Knock(
+            "Redis, clients",
+            "web1",
+            "haproxy@web1",
+            ("web1",),
+            redis(at["redis1"], 6379, "check", secrets["redis_check_password"], none),
+            authority="redis",
+            by_name=False,
+        ),
+        Knock(
+            "Redis, replicas",
+            "redis2",
+            "redis@redis2",
+            ("redis2",),
+            redis(at["redis1"], 6379, "replica", secrets["redis_replica_password"]),
+            authority="redis",
+            by_name=False,
+        ),
+        Knock(
+            "Sentinel, clients",
+            "redis2",
+            "sentinel@redis2",
+            ("redis2",),
+            redis(at["redis1"], 26379, "admin", secrets["redis_admin_password"]),
+            authority="redis",
+            by_name=False,
+        ),
         Knock("PostgreSQL, application", "web1", "haproxy@web1", ("web1",), login(at[leader], "obcms_owner", secrets["postgres_owner_password"])),
         Knock(
             "PostgreSQL, replicas",
@@ -156,11 +199,11 @@ def meets(pgbackrest: str, replica: str) -> list[Meet]:
         Meet("the restore drill meets PostgreSQL", "backup1", "drill", greeting="postgres"),
         Meet("HAProxy meets Patroni", "web1", "proxy postgres_leader", ("db1",)),
         Meet("Patroni meets another member", "db2", "neighbour"),
-        Meet("HAProxy meets Redis", "web1", "proxy redis_master", ("redis.obcms.internal",)),
-        Meet("the exporter meets Redis", "redis1", "counters"),
-        Meet("Redis meets its master", "redis2", "replica", ("redis.obcms.internal",), nameless=SERVES),
-        Meet("Sentinel meets Redis", "redis2", "watcher", ("redis.obcms.internal",), nameless=SERVES),
-        Meet("Sentinel meets another", "redis2", "watcher sentinel", ("redis.obcms.internal",), nameless=SERVES),
+        Meet("HAProxy meets Redis", "web1", "proxy redis_master", ("redis.obcms.internal",), authority="redis"),
+        Meet("the exporter meets Redis", "redis1", "counters", authority="redis"),
+        Meet("Redis meets its master", "redis2", "replica", ("redis.obcms.internal",), authority="redis", by_name=False),
+        Meet("Sentinel meets Redis", "redis2", "watcher", ("redis.obcms.internal",), authority="redis", by_name=False),
+        Meet("Sentinel meets another", "redis2", "watcher sentinel", ("redis.obcms.internal",), authority="redis", by_name=False),
         Meet("Patroni meets etcd", "db2", "patroni_of"),
         Meet("the beat's lock meets etcd", "worker1", "lock"),
         Meet("an etcd member meets another", "redis2", "member", ("etcd.obcms.internal",)),

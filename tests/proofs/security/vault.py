@@ -1,4 +1,4 @@
-"""The lab's secrets, and certificates made with its authority's key: for proofs only."""
+"""The lab's secrets, and certificates made with its authorities' keys: for proofs only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import datetime
 import functools
 import ipaddress
+import json
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from report import PROJECT
+from report import PROJECT, on
 
 sys.path.insert(0, str(PROJECT / "scripts"))
 import secrets_file  # noqa: E402
@@ -25,11 +26,18 @@ import secrets_file  # noqa: E402
 LAB_SECRETS = PROJECT / "inventories" / "lab" / "group_vars" / "all" / "secrets.yml"
 
 
-def lab_secrets() -> dict[str, str]:
+def lab_secrets() -> dict[str, Any]:
     """All secrets of the lab, as they are now."""
     secret = VaultSecret(secrets_file.password_file("lab").read_bytes().strip())
-    values: dict[str, str] = yaml.safe_load(VaultLib([("lab", secret)]).decrypt(LAB_SECRETS.read_bytes()))
+    values: dict[str, Any] = yaml.safe_load(VaultLib([("lab", secret)]).decrypt(LAB_SECRETS.read_bytes()))
     return values
+
+
+def certificates(host: str) -> dict[str, str]:
+    """Certificates of a host's services (PEM), by the names of their files."""
+    read = 'import glob, json; print(json.dumps({n: open(n).read() for n in glob.glob("*.crt") if n != "ca.crt"}))'
+    found: dict[str, str] = json.loads(on(host, f"cd /etc/obcms/pki && python3 -c '{read}'"))
+    return found
 
 
 @dataclass(frozen=True)
@@ -41,21 +49,34 @@ class Pair:
 
 
 @functools.cache
-def _authority(own: bool) -> tuple[Any, Any]:
-    """Key and certificate of the platform's authority, or of one that nobody knows."""
+def _authority(name: str = "", own: bool = True) -> tuple[Any, Any]:
+    """Key and certificate of one of the platform's authorities (the main one has no name here), or of a stranger that is called the same."""
     secrets = lab_secrets()
     if own:
-        key, text = secrets["pki_ca_private_key"], secrets["pki_ca_certificate"]
-        passphrase = secrets["pki_ca_passphrase"]
+        each = secrets["pki_authorities"][name] if name else {part: secrets[f"pki_ca_{part}"] for part in ("private_key", "certificate")}
+        key, text, passphrase = each["private_key"], each["certificate"], secrets["pki_ca_passphrase"]
     else:
         passphrase = secrets_file.password()
-        key, text = secrets_file.certificate_authority("lab", passphrase)
+        key, text = secrets_file.certificate_authority("lab", passphrase, secrets_file.AUTHORITIES.get(name, "platform"))
     return serialization.load_pem_private_key(key.encode(), passphrase.encode()), x509.load_pem_x509_certificate(text.encode())
 
 
-def issue(name: str, dns: tuple[str, ...], ip: tuple[str, ...] = (), *, own: bool = True, days: tuple[float, float] = (-1.0, 1.0)) -> Pair:
+def issuer_of(certificate: Any) -> str | None:
+    """Which of the platform's authorities has signed it: a name, empty for the main one, None for none of them."""
+    for name in ("", *secrets_file.AUTHORITIES):
+        try:
+            certificate.verify_directly_issued_by(_authority(name)[1])
+        except Exception:  # a wrong issuer, a wrong signature and a wrong kind of key each raise their own
+            continue
+        return name
+    return None
+
+
+def issue(
+    name: str, dns: tuple[str, ...], ip: tuple[str, ...] = (), *, authority: str = "", own: bool = True, days: tuple[float, float] = (-1.0, 1.0)
+) -> Pair:
     """A certificate like those of the pki role, valid between these days from now."""
-    signer, issuer = _authority(own)
+    signer, issuer = _authority(authority, own)
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     names = [*(x509.DNSName(each) for each in dns), *(x509.IPAddress(ipaddress.ip_address(each)) for each in ip)]
@@ -74,11 +95,13 @@ def issue(name: str, dns: tuple[str, ...], ip: tuple[str, ...] = (), *, own: boo
 KINDS = ("right", "another authority", "expired", "another name")
 
 
-def forged(kind: str, name: str, dns: tuple[str, ...], ip: tuple[str, ...] = ()) -> Pair:
-    """The right certificate of a peer, or one that is wrong in one way only."""
+def forged(kind: str, name: str, dns: tuple[str, ...], ip: tuple[str, ...] = (), authority: str = "", by_name: bool = True) -> Pair:
+    """The right certificate of a peer, or one that is wrong in one way only. Where the authority stands for the name, another name is one of
+    the main authority."""
     if kind == "another name":
-        return issue("stranger@nowhere", ("stranger.obcms.internal",))
-    return issue(name, dns, ip, own=kind != "another authority", days=(-90.0, -1.0) if kind == "expired" else (-1.0, 1.0))
+        return issue("stranger@nowhere", ("stranger.obcms.internal",), authority=authority if by_name else "")
+    days = (-90.0, -1.0) if kind == "expired" else (-1.0, 1.0)
+    return issue(name, dns, ip, authority=authority, own=kind != "another authority", days=days)
 
 
 # Names in the lab's secrets that are no secrets.
@@ -88,7 +111,9 @@ PUBLIC = ("pki_ca_certificate", "app_credentials")
 def patterns() -> dict[str, list[bytes]]:
     """What to look for, by the name of each generated secret: its value, and the value as basic authentication and YAML lists would carry it."""
     found: dict[str, list[bytes]] = {}
-    for name, value in lab_secrets().items():
+    secrets = lab_secrets()
+    secrets |= {f"pki_authorities.{name}": each["private_key"] for name, each in secrets.pop("pki_authorities").items()}
+    for name, value in secrets.items():
         if name in PUBLIC:
             continue
         if "\n" in value:
@@ -103,8 +128,8 @@ def patterns() -> dict[str, list[bytes]]:
 
 def aged(certificate: str, days_left: float) -> str:
     """The same certificate with the same key and names, that many days before the end of its 90 (PEM)."""
-    signer, issuer = _authority(True)
     old = x509.load_pem_x509_certificate(certificate.encode())
+    signer, issuer = _authority(issuer_of(old) or "")
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     builder = x509.CertificateBuilder().subject_name(old.subject).issuer_name(issuer.subject).public_key(old.public_key())
     builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=90 - days_left))
