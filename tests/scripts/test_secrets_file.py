@@ -46,9 +46,10 @@ def test_authorities_have_names_of_their_own_and_keys_under_the_passphrase(value
 
 def test_a_missing_authority_is_made_and_the_others_stay(values: dict[str, Any]) -> None:
     before = dict(values["pki_authorities"])
-    values["pki_authorities"] = {"redis": {**before["redis"], "former": ["x"]}, "patroni": {"certificate": "y"}}
+    values["pki_authorities"] = {"redis": {**before["redis"], "former": ["x"]}, "patroni": {"former": ["y"]}}
     assert secrets_file.complete(values, "test") == ["pki_authorities.patroni", "pki_authorities.redis_exporter"]
     assert values["pki_authorities"]["redis"] == {**before["redis"], "former": ["x"]}
+    assert values["pki_authorities"]["patroni"]["former"] == ["y"]
     del values["pki_authorities"]
     assert len(secrets_file.complete(values, "test")) == 3
 
