@@ -11,7 +11,7 @@ short_description: Answers of Prometheus as rows of the table of checks
 description:
   - One row per job with the number of targets that are up, one for the rules, one for the Alertmanagers, one for critical alerts.
   - An answer that did not come is a row that says so.
-positional: _input, host, alertmanagers
+positional: _input, host, alertmanagers, files
 options:
   _input:
     description: Results of M(ansible.builtin.uri) for C(targets), C(rules), C(alertmanagers) and C(alerts), in this order.
@@ -26,11 +26,15 @@ options:
     description: How many Alertmanagers it should know.
     type: int
     required: true
+  files:
+    description: From how many files it should have read rules.
+    type: int
+    required: true
 """
 
 EXAMPLES = r"""
 - ansible.builtin.set_fact:
-    verify_checks: "{{ verify_checks + answers.results | prometheus_rows(inventory_hostname, 1) }}"
+    verify_checks: "{{ verify_checks + answers.results | prometheus_rows(inventory_hostname, 1, 7) }}"
 """
 
 RETURN = r"""
@@ -58,12 +62,6 @@ def _target_rows(data: Any) -> list[tuple[str, str, bool]]:
     ]
 
 
-def _rule_rows(data: Any) -> list[tuple[str, str, bool]]:
-    rules = [rule for group in data["groups"] for rule in group["rules"]]
-    bad = sorted(f"{rule['name']} ({rule.get('lastError')})" for rule in rules if rule["health"] == "err")
-    return [("alert rules work", "; ".join(bad) or f"{len(rules)} rules", bool(rules) and not bad)]
-
-
 def _alert_rows(data: Any) -> list[tuple[str, str, bool]]:
     def firing(severity: str) -> list[str]:
         """Names and hosts of the alerts that fire, each once."""
@@ -75,8 +73,15 @@ def _alert_rows(data: Any) -> list[tuple[str, str, bool]]:
     return [("no critical alert fires", f"{shown}; warnings: {', '.join(warnings)}" if warnings else shown, not critical)]
 
 
-def prometheus_rows(answers: Any, host: str, alertmanagers: int) -> list[Row]:
+def prometheus_rows(answers: Any, host: str, alertmanagers: int, files: int) -> list[Row]:
     """Rows of the table of checks from four answers of Prometheus."""
+
+    def _rule_rows(data: Any) -> list[tuple[str, str, bool]]:
+        rules = [rule for group in data["groups"] for rule in group["rules"]]
+        bad = sorted(f"{rule['name']} ({rule.get('lastError')})" for rule in rules if rule["health"] == "err")
+        read = len({group["file"] for group in data["groups"]})
+        said = "; ".join(bad) or f"{len(rules)} rules from {read}/{files} files"
+        return [("alert rules work", said, bool(rules) and not bad and read == files)]
 
     def _manager_rows(data: Any) -> list[tuple[str, str, bool]]:
         found = len(data["activeAlertmanagers"])

@@ -33,7 +33,7 @@ def test_a_scenario_says_only_what_differs(path: Path) -> None:
 def test_every_role_has_a_fault_on_hosts_of_its_scenario(role: str) -> None:
     fault = FAULTS[role]
     hosts = {host["name"] for host in yaml.safe_load((PROJECT / "molecule" / role / "molecule.yml").read_text())["platforms"]}
-    assert set(fault) == {"fault", "hosts", "command"}
+    assert set(fault) == {"fault", "at", "hosts", "command"}
     assert set(fault["hosts"]) <= hosts
 
 

@@ -81,7 +81,7 @@ def to_a_wave(log: str) -> tuple[float, list[str]]:
     after = time.time()
     rows = end()
     if done.status:
-        return 0, [f"the wave failed: {' '.join(done.text.split())[-300:]}"]
+        return 0, [f"the wave failed: {done.end}"]
     text = on("backup1", "grep -ho 'before-wave-1-[0-9TZ]*' /var/lib/obcms/rollout/record.jsonl | tail -n 1")
     made = datetime.datetime.strptime(text.rsplit("-", 1)[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.UTC).timestamp()
     seconds = go_back(log, "target=wave-1")
