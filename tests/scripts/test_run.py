@@ -45,3 +45,33 @@ def test_a_change_in_the_second_check_is_named() -> None:
 def test_output_without_two_checks_is_not_taken_for_good(steps: tuple[tuple[str, int], ...]) -> None:
     with pytest.raises(stages.StageFailed, match=f"{len(steps)} runs in check mode instead of 2"):
         stages.last_check(output(*steps))
+
+
+def tries(monkeypatch: pytest.MonkeyPatch, failing: dict[str, int]) -> list[str]:
+    """Run the stage with scenarios of which each fails so many times first; their names in the order of the tries."""
+    tried: list[str] = []
+
+    def scenario(name: str) -> tuple[str, bool, float]:
+        tried.append(name)
+        failing[name] = failing.get(name, 0) - 1
+        return name, failing[name] < 0, 1.0
+
+    monkeypatch.setattr(stages, "step", lambda *_: "")
+    monkeypatch.setattr(stages, "scenario", scenario)
+    stages.roles(["pki", "etcd", "base", "redis"], 2)
+    return tried
+
+
+def test_what_failed_beside_others_passes_alone_and_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tries(monkeypatch, {"etcd": 1})[-1] == "etcd"
+    assert "failed beside others, passed alone: etcd" in capsys.readouterr().out
+
+
+def test_what_fails_alone_as_well_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(stages.StageFailed, match="1 of 4 scenarios failed: etcd"):
+        tries(monkeypatch, {"etcd": 2})
+
+
+def test_many_that_fail_are_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(stages.StageFailed, match="3 of 4 scenarios failed: pki, etcd, base"):
+        tries(monkeypatch, {"pki": 1, "etcd": 1, "base": 1})
