@@ -15,7 +15,7 @@ Names = tuple[str, ...]
 class Knock:
     """A server asked by a client with a certificate: `ask` succeeds when it was served. $CRT and $KEY are its files, owned by `user`.
 
-    `authority` signs the right certificate. Where the server judges no names (not `by_name`), it stands for the name.
+    `authority` signs the right certificate; a server that has one of its own judges no names: it stands for the name.
     """
 
     hop: str
@@ -25,7 +25,11 @@ class Knock:
     ask: str
     user: str = "root"
     authority: str = ""
-    by_name: bool = True
+
+    @property
+    def by_name(self) -> bool:
+        """Whether the server judges names."""
+        return not self.authority
 
 
 @dataclass(frozen=True)
@@ -110,12 +114,8 @@ def knocks(secrets: dict[str, Any], at: dict[str, str], leader: str, replica: st
             f'k=obcms/beat/; [ "$KIND" = right ] || k=/service/; {etcd} get $k --prefix',
         ),
         Knock("etcd, members", "redis2", "etcd", ("etcd.obcms.internal",), https(at["redis1"], 2380, "/members")),
-        Knock(
-            "Patroni, changes", "db2", "postgres-patroni@db2", ("db2",), https(at["db1"], 8008, "/config", patch), authority="patroni", by_name=False
-        ),
-        Knock(
-            "Patroni, questions", "web1", "haproxy-patroni@web1", ("web1",), https(at["db1"], 8008, "/cluster"), authority="patroni", by_name=False
-        ),
+        Knock("Patroni, changes", "db2", "postgres-patroni@db2", ("db2",), https(at["db1"], 8008, "/config", patch), authority="patroni"),
+        Knock("Patroni, questions", "web1", "haproxy-patroni@web1", ("web1",), https(at["db1"], 8008, "/cluster"), authority="patroni"),
         Knock("gunicorn", "lb1", "lb@lb1", ("lb.obcms.internal",), https(at["web1"], 8000, "/health/", balanced)),
         scraped("node exporter", at["web1"], 9100),
         scraped("nginx exporter", at["lb1"], 9113),
@@ -123,13 +123,7 @@ def knocks(secrets: dict[str, Any], at: dict[str, str], leader: str, replica: st
         scraped("PgBouncer exporter", at["web1"], 9127),
         scraped("PostgreSQL exporter", at["db1"], 9187),
         Knock(
-            "Redis exporter",
-            "mon1",
-            "prometheus-redis_exporter@mon1",
-            ("mon1",),
-            https(at["redis1"], 9121, "/metrics"),
-            authority="redis_exporter",
-            by_name=False,
+            "Redis exporter", "mon1", "prometheus-redis_exporter@mon1", ("mon1",), https(at["redis1"], 9121, "/metrics"), authority="redis_exporter"
         ),
         Knock("Prometheus", "mon1", "grafana@mon1", ("grafana.obcms.internal",), https(at["mon1"], 9090, "/api/v1/status/buildinfo")),
         Knock("Alertmanager", "mon1", "prometheus@mon1", ("prometheus.obcms.internal",), https(at["mon1"], 9093, "/api/v2/status")),
@@ -140,7 +134,6 @@ def knocks(secrets: dict[str, Any], at: dict[str, str], leader: str, replica: st
             ("web1",),
             redis(at["redis1"], 6379, "check", secrets["redis_check_password"], none),
             authority="redis",
-            by_name=False,
         ),
         Knock(
             "Redis, replicas",
@@ -149,7 +142,6 @@ def knocks(secrets: dict[str, Any], at: dict[str, str], leader: str, replica: st
             ("redis2",),
             redis(at["redis1"], 6379, "replica", secrets["redis_replica_password"]),
             authority="redis",
-            by_name=False,
         ),
         Knock(
             "Sentinel, clients",
@@ -158,7 +150,6 @@ def knocks(secrets: dict[str, Any], at: dict[str, str], leader: str, replica: st
             ("redis2",),
             redis(at["redis1"], 26379, "admin", secrets["redis_admin_password"]),
             authority="redis",
-            by_name=False,
         ),
         Knock("PostgreSQL, application", "web1", "haproxy@web1", ("web1",), login(at[leader], "obcms_owner", secrets["postgres_owner_password"])),
         Knock(
