@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -54,16 +56,25 @@ def step(name: str, *command: str, expect: str | None = None, variables: Mapping
     return text
 
 
-def lint() -> None:
-    step("yamllint", "yamllint", "--strict", ".")
-    step("ruff", "ruff", "check", ".")
-    step("ruff format", "ruff", "format", "--check", ".")
-    step("mypy", "mypy", "filter_plugins", "library", "scripts", "lab/hosts.py", "lab/image.py", "lab/lab.py", "tests/run.py", "tests/templates")
+# The longest first: they run two at a time.
+LINTERS: dict[str, list[str]] = {
+    "ansible-lint": ["ansible-lint", "--offline", "--strict"],
+    "yamllint": ["yamllint", "--strict", "."],
+    "mypy": ["mypy", "filter_plugins", "library", "scripts", "lab/hosts.py", "lab/image.py", "lab/lab.py", "tests/run.py", "tests/templates"],
     # By themselves: a proof may have the name of a script.
-    step("mypy of the proofs", "mypy", "tests/proofs")
-    step("ansible-lint", "ansible-lint", "--offline", "--strict")
-    step("syntax of prod", "ansible-playbook", "site.yml", "-i", "inventories/prod", "--syntax-check")
-    step("tasks of prod", "ansible-playbook", "site.yml", "-i", "inventories/prod", "--list-tasks")
+    "mypy of the proofs": ["mypy", "--cache-dir", ".mypy_cache/proofs", "tests/proofs"],
+    "ruff": ["ruff", "check", "."],
+    "ruff format": ["ruff", "format", "--check", "."],
+    "syntax of prod": ["ansible-playbook", "site.yml", "-i", "inventories/prod", "--syntax-check"],
+    "tasks of prod": ["ansible-playbook", "site.yml", "-i", "inventories/prod", "--list-tasks"],
+}
+
+
+def lint() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(step, name, *command) for name, command in LINTERS.items()]
+    if failed := [str(error) for run in runs if (error := run.exception())]:
+        raise StageFailed("\n".join(failed))
 
 
 def unit() -> None:
@@ -106,8 +117,11 @@ def hosts_of(name: str) -> int:
     return (PROJECT / "molecule" / name / "molecule.yml").read_text().count("memory_mb:")
 
 
-def lanes(names: list[str], jobs: int) -> list[Result]:
-    """All scenarios, so many at once. Half of the lanes begin with the large ones, the others with the small: two large ones seldom meet."""
+def lanes(names: list[str], jobs: int, until: float) -> list[Result]:
+    """All scenarios, so many at once. Half of the lanes begin with the large ones, the others with the small: two large ones seldom meet.
+
+    None begins after `until` (seconds of time.time()).
+    """
     together = [name for name in ONE_AFTER_THE_OTHER if name in names]
     queue = deque([[name] for name in names if name not in together])
     queue.extendleft([together] if together else [])
@@ -119,7 +133,7 @@ def lanes(names: list[str], jobs: int) -> list[Result]:
                 chosen = queue.popleft() if large else queue.pop()
             except IndexError:
                 return
-            results.extend(scenario(name) for name in chosen)
+            results.extend(scenario(name) for name in chosen if time.time() < until)
 
     threads = [threading.Thread(target=lane, args=(number % 2 == 0,)) for number in range(jobs)]
     for thread in threads:
@@ -129,19 +143,22 @@ def lanes(names: list[str], jobs: int) -> list[Result]:
     return results
 
 
-def roles(names: list[str], jobs: int = SCENARIOS_AT_ONCE) -> None:
+def roles(names: list[str], jobs: int = SCENARIOS_AT_ONCE, until: float = math.inf) -> None:
     step("Docker engine", "bin/setup")
     step("secrets of the lab", "bin/secrets", "inventories/lab")
     step("host image", sys.executable, "lab/image.py")
     chosen = names or sorted((path.parent.name for path in PROJECT.glob("molecule/*/molecule.yml")), key=hosts_of, reverse=True)
-    rows = lanes(chosen, jobs)
+    rows = lanes(chosen, jobs, until)
+    left = [name for name in chosen if name not in {row[0] for row in rows}]
     again = [name for name, good, _ in rows if not good]
-    rows += [scenario(name) for name in again if jobs > 1 and len(again) <= TRIED_AGAIN]
+    rows += [scenario(name) for name in again if jobs > 1 and len(again) <= TRIED_AGAIN and time.time() < until]
     print("\n".join(f"    {name:<20} {'passed' if good else 'FAILED'} {seconds:6.0f} s" for name, good, seconds in rows))
     passed = {name for name, good, _ in rows if good}
     if late := passed & set(again):
         print(f"    failed beside others, passed alone: {', '.join(sorted(late))}; what they said is above")
-    if failures := [name for name in chosen if name not in passed]:
+    if left:
+        print(f"    NOT RUN, there was no time left: {', '.join(left)}")
+    if failures := [name for name in chosen if name not in passed | set(left)]:
         raise StageFailed(f"{len(failures)} of {len(chosen)} scenarios failed: {', '.join(failures)}")
 
 
@@ -215,15 +232,16 @@ def run_stage(name: str, action: Callable[[], None]) -> Result:
 
 
 def roles_wanted(words: list[str]) -> Callable[[], None]:
-    """`[-j N] [NAME ...]` as a stage; SystemExit when it is nonsense."""
+    """`[-j N] [--until TIME] [NAME ...]` as a stage; SystemExit when it is nonsense."""
     parser = argparse.ArgumentParser(prog="bin/test roles")
     parser.add_argument("-j", type=int, choices=range(1, 9), default=SCENARIOS_AT_ONCE, metavar="N", help="so many at once (default: %(default)s)")
+    parser.add_argument("--until", type=float, default=math.inf, metavar="TIME", help="begin none after this time (date +%%s); those left are named")
     parser.add_argument("names", nargs="*", metavar="NAME", help="default: all")
     wanted = parser.parse_args(words)
     present = {path.parent.name for path in PROJECT.glob("molecule/*/molecule.yml")}
     if unknown := sorted(set(wanted.names) - present):
         parser.error(f"no scenario {', '.join(unknown)}; there are {', '.join(sorted(present))}")
-    return lambda: roles(wanted.names, wanted.j)
+    return lambda: roles(wanted.names, wanted.j, wanted.until)
 
 
 def main(argv: list[str]) -> int:

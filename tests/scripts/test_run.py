@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
+import math
+import time
 from pathlib import Path
 
 import pytest
@@ -47,7 +50,7 @@ def test_output_without_two_checks_is_not_taken_for_good(steps: tuple[tuple[str,
         stages.last_check(output(*steps))
 
 
-def tries(monkeypatch: pytest.MonkeyPatch, failing: dict[str, int]) -> list[str]:
+def tries(monkeypatch: pytest.MonkeyPatch, failing: dict[str, int], until: float = math.inf) -> list[str]:
     """Run the stage with scenarios of which each fails so many times first; their names in the order of the tries."""
     tried: list[str] = []
 
@@ -58,7 +61,7 @@ def tries(monkeypatch: pytest.MonkeyPatch, failing: dict[str, int]) -> list[str]
 
     monkeypatch.setattr(stages, "step", lambda *_: "")
     monkeypatch.setattr(stages, "scenario", scenario)
-    stages.roles(["pki", "etcd", "base", "redis"], 2)
+    stages.roles(["pki", "etcd", "base", "redis"], 2, until)
     return tried
 
 
@@ -75,3 +78,30 @@ def test_what_fails_alone_as_well_has_failed(monkeypatch: pytest.MonkeyPatch) ->
 def test_many_that_fail_are_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(stages.StageFailed, match="3 of 4 scenarios failed: pki, etcd, base"):
         tries(monkeypatch, {"pki": 1, "etcd": 1, "base": 1})
+
+
+def test_what_there_is_no_time_for_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tries(monkeypatch, {}, time.time() - 1) == []
+    assert "NOT RUN, there was no time left: pki, etcd, base, redis" in capsys.readouterr().out
+
+
+def test_what_failed_before_the_time_was_over_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.chain([0.0] * 4, itertools.repeat(9.0))
+    monkeypatch.setattr(stages.time, "time", lambda: next(clock))
+    with pytest.raises(stages.StageFailed, match="1 of 4 scenarios failed: etcd"):
+        tries(monkeypatch, {"etcd": 1}, 1.0)
+
+
+def test_every_linter_runs_and_each_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+
+    def step(name: str, *_: str) -> str:
+        ran.append(name)
+        if name in ("mypy", "ruff"):
+            raise stages.StageFailed(f"{name}: exit status 1")
+        return ""
+
+    monkeypatch.setattr(stages, "step", step)
+    with pytest.raises(stages.StageFailed, match="mypy: exit status 1\nruff: exit status 1"):
+        stages.lint()
+    assert sorted(ran) == sorted(stages.LINTERS)
