@@ -110,9 +110,19 @@ def play(title: str, *arguments: str) -> str:
     if TERMINAL:
         print("\r\033[K", end="")
     if process.returncode != 0:
-        errors = [entry for entry in tail if re.match(r"(fatal|failed|\[ERROR\])", entry)][:12]
-        raise LabError("\n".join([f"{title} failed; the last errors of {log.relative_to(PROJECT)}:", *(errors or tail[-25:])]))
+        raise LabError("\n".join([f"{title} failed; the last errors of {log.relative_to(PROJECT)}:", *(errors(tail) or tail[-25:])]))
     return "\n".join(tail)
+
+
+def errors(lines: list[str]) -> list[str]:
+    """What failed, each with the lines that belong to it: what the program of a task said is among them."""
+    kept: list[str] = []
+    within = False
+    for line in lines:
+        within = bool(re.match(r"(fatal|failed|\[ERROR\])", line) or (within and re.match(r" +\S", line)))
+        if within and not line.lstrip().startswith(("start:", "end:", "delta:")):
+            kept.append(line)
+    return kept[:60]
 
 
 def show_progress(line: str, seconds: float) -> None:
