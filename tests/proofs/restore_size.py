@@ -24,10 +24,10 @@ for client in 1 2 3 4; do
     done; echo $n > /tmp/proof-load.$client ) &
 done; wait; cat /tmp/proof-load.* | awk '{{sum += $1}} END {{print sum}}'
 """
+QUOTA = "sed -n 's/^CPUQuota=//p' /etc/systemd/system/obcms-backup.service"
 # A full backup as the unit of the nightly one would take it.
-BACKUP = """
-quota=$(sed -n 's/^CPUQuota=//p' /etc/systemd/system/obcms-backup.service)
-exec systemd-run --quiet --wait --collect --unit=proof-backup -p CPUWeight=20 -p Nice=10 -p CPUQuota="$quota" obcms-backup take --type=full
+BACKUP = f"""
+exec systemd-run --quiet --wait --collect --unit=proof-backup -p CPUWeight=20 -p Nice=10 -p CPUQuota="$({QUOTA})" obcms-backup take --type=full
 """
 # Rows of 1.9 kB that are neither compressed nor put elsewhere.
 TABLE_OF_ROWS = f"DROP TABLE IF EXISTS {TABLE}; CREATE TABLE {TABLE} (n bigint, words text); ALTER TABLE {TABLE} ALTER words SET STORAGE PLAIN"
@@ -63,10 +63,6 @@ def during_a_backup(seconds: int) -> tuple[float, float]:
         rate = answered(seconds)
         on("backup1", "systemctl stop proof-backup.service", check=False)
         return rate, backups.result() / seconds
-
-
-def quota() -> str:
-    return on("backup1", "sed -n 's/^CPUQuota=//p' /etc/systemd/system/obcms-backup.service") or "none"
 
 
 def listed(rates: list[float]) -> str:
@@ -119,7 +115,8 @@ def main() -> int:
         f"Ratio of the restore to cp: {whole.values[0] / copy.values[0]:.1f}. It copies everything thrice: from the repository, to two replicas.",
         f"/ready/ through the balancer from four clients, in turns of {options.seconds} s: {listed(alone)} requests per second without a backup, "
         f"{listed(busy)} with full backups, which ran for at least {100 * min(shares):.0f} % of the time.",
-        f"A full backup, to the repository and off-site, at rest: {backup_seconds:.0f} s. Quota of its CPU on the host of backups: {quota()}.",
+        f"A full backup, to the repository and off-site, at rest: {backup_seconds:.0f} s. "
+        f"Quota of its CPU on the host of backups: {on('backup1', QUOTA) or 'none'}.",
     ]
     return write("restore_size", __doc__ or "", [copy, whole, cost], notes)
 
