@@ -119,8 +119,8 @@ def errors(lines: list[str]) -> list[str]:
     kept: list[str] = []
     within = False
     for line in lines:
-        within = bool(re.match(r"(fatal|failed|\[ERROR\])", line) or (within and re.match(r" +\S", line)))
-        if within and not line.lstrip().startswith(("start:", "end:", "delta:")):
+        within = bool(re.match(r"(fatal|failed|\[ERROR\])", line) or (within and re.match(r" +\S|$", line)))
+        if within and line and not line.lstrip().startswith(("start:", "end:", "delta:")):
             kept.append(line)
     return kept[:60]
 

@@ -19,6 +19,8 @@ fatal: [backup1]: FAILED! =>
     msg: non-zero return code
     stderr: |-
         ERROR: [056]: unable to find primary cluster - cannot proceed
+
+        HINT: are all available clusters in recovery?
 ok: [backup2] =>
     msg: nothing of this
 """
@@ -39,6 +41,7 @@ def test_what_the_program_of_a_failed_task_said_is_shown(lab: ModuleType) -> Non
     shown = lab.errors(LOG.splitlines())
     assert shown[0] == "[ERROR]: Task failed: Module failed: non-zero return code"
     assert "        ERROR: [056]: unable to find primary cluster - cannot proceed" in shown
+    assert "        HINT: are all available clusters in recovery?" in shown
 
 
 def test_only_what_failed_is_shown(lab: ModuleType) -> None:
