@@ -1,15 +1,19 @@
-"""Strategy `swift`: Mitogen and the stock strategy give the same results."""
+"""Strategy `swift`: Mitogen and the main process give the same results as the stock strategy."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
+# Output and, of each host, what `everywhere` says.
+Run = tuple[list[str], list[list[str]]]
+MAIN_PROCESS = PROJECT / "tests" / "setup" / "strategy" / "play.yml"
 PLAYBOOK = """
 - hosts: all
   gather_facts: false
@@ -76,3 +80,46 @@ def test_the_switch_chooses(tmp_path: Path) -> None:
             check=False,
         )
         assert done.stdout.strip() == mitogen, done.stderr
+
+
+def everywhere(place: Path, strategy: str) -> Run:
+    """Lines of the output in alphabetical order, since hosts end in any order; and of each host the processes
+    that set two facts, at once and with `until`, and how many cores a worker may use.
+    """
+    place.mkdir()
+    inventory = place / "hosts.yml"
+    local = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable, "place": str(place)}
+    inventory.write_text(json.dumps({"all": {"hosts": {"one": {}, "two": {}, "three": {}}, "vars": local}}))
+    environment = os.environ | {"ANSIBLE_NOCOLOR": "1", "OBCMS_STRATEGY": strategy, "PATH": f"{PROJECT}/.venv/bin:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["ansible-playbook", "-i", inventory, MAIN_PROCESS], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return sorted((done.stdout + done.stderr).splitlines()), [json.loads((place / host).read_text()) for host in ("one", "two", "three")]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    place = tmp_path_factory.mktemp("swift")
+    return {strategy: everywhere(place / strategy, strategy) for strategy in ("swift", "linear")}
+
+
+def test_both_end_alike(runs: dict[str, Run]) -> None:
+    (swift, _), (linear, _) = runs["swift"], runs["linear"]
+    # Hosts end in any order, also where one line names several.
+    assert [sorted(line.replace(",", "").split()) for line in swift] == [sorted(line.replace(",", "").split()) for line in linear]
+    text = "\n".join(swift)
+    for said in ("caught: three has failed", "given: one", "- b of three", "'nobody_set_this' is undefined"):
+        assert said in text
+    assert "a secret of" not in text
+
+
+def test_the_main_process_sets_facts_unless_it_would_have_to_wait(runs: dict[str, Run]) -> None:
+    at_once, repeated, _ = zip(*runs["swift"][1], strict=True)
+    assert len(set(at_once)) == 1
+    assert len({*at_once, *repeated}) == 1 + len(repeated)
+    assert len({process for process, *_ in runs["linear"][1]}) == len(runs["linear"][1])
+
+
+def test_no_run_is_bound_to_one_core(runs: dict[str, Run]) -> None:
+    assert {cores for _, _, cores in runs["swift"][1]} == {str(len(os.sched_getaffinity(0)))}
