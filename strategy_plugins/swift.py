@@ -60,7 +60,7 @@ else:
 
 
 class StrategyModule(_Base):
-    """Linear, with every filter and test compiled before the first worker process is forked."""
+    """Linear, with fewer worker processes, and every filter and test compiled before the first of them is forked."""
 
     def run(self, iterator: Any, play_context: Any) -> Any:
         # Ansible compiles them where they are first used, which is in the worker: once for each task and host.

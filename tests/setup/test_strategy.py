@@ -48,17 +48,22 @@ PLAYBOOK = """
 """
 
 
+def played(strategy: str, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A run of ansible-playbook under one strategy; AssertionError unless it ends well."""
+    environment = os.environ | {"OBCMS_STRATEGY": strategy, "ANSIBLE_CACHE_PLUGIN": "memory", "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")}
+    done = subprocess.run(["ansible-playbook", *words], cwd=PROJECT, env=environment | variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done
+
+
 def outcome(folder: Path, strategy: str) -> tuple[dict[str, object], dict[str, tuple[str, int]]]:
     """Recap and files of one run of PLAYBOOK."""
     files = folder / "files"
     files.mkdir(parents=True)
     (folder / "play.yml").write_text(PLAYBOOK)
-    environment = os.environ | {"OBCMS_STRATEGY": strategy, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
-    environment |= {"ANSIBLE_CACHE_PLUGIN": "memory", "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")}
-    command = ["ansible-playbook", "-i", "localhost,", "-c", "local", "-e", f"folder={files}", "-e", "ansible_python_interpreter=python3"]
-    done = subprocess.run([*command, str(folder / "play.yml")], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    recap = json.loads(done.stdout[done.stdout.index("{") :])["stats"]
+    words = ["-i", "localhost,", "-c", "local", "-e", f"folder={files}", "-e", "ansible_python_interpreter=python3", str(folder / "play.yml")]
+    text = played(strategy, *words, ANSIBLE_STDOUT_CALLBACK="ansible.posix.json").stdout
+    recap = json.loads(text[text.index("{") :])["stats"]
     return recap, {path.name: (path.read_text(), path.stat().st_mode) for path in files.iterdir()}
 
 
@@ -90,11 +95,7 @@ def everywhere(place: Path, strategy: str) -> Run:
     inventory = place / "hosts.yml"
     local = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable, "place": str(place)}
     inventory.write_text(json.dumps({"all": {"hosts": {"one": {}, "two": {}, "three": {}}, "vars": local}}))
-    environment = os.environ | {"ANSIBLE_NOCOLOR": "1", "OBCMS_STRATEGY": strategy, "PATH": f"{PROJECT}/.venv/bin:{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["ansible-playbook", "-i", inventory, MAIN_PROCESS], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = played(strategy, "-i", str(inventory), str(MAIN_PROCESS), ANSIBLE_NOCOLOR="1")
     return sorted((done.stdout + done.stderr).splitlines()), [json.loads((place / host).read_text()) for host in ("one", "two", "three")]
 
 
