@@ -2,6 +2,7 @@
 
 Both run the same tasks in the same order; Mitogen needs about a seventh of the CPU time.
 What needs no host (includes, facts that are set, assertions) runs in the main process, where stock Ansible forks one for each task and host.
+What Jinja has compiled in one worker, the others read from a folder of the run.
 OBCMS_STRATEGY=linear chooses the stock strategy for all of it.
 """
 
@@ -11,10 +12,15 @@ import gc
 import os
 from typing import Any
 
+from ansible import constants
 from ansible._internal import _task
+from ansible._internal._templating import _engine
+from ansible._internal._templating._jinja_bits import AnsibleEnvironment, _TemplateCompileContext
 from ansible.executor.task_executor import TaskExecutor
 from ansible.executor.task_result import _RawTaskResult
 from ansible.plugins.loader import filter_loader, get_plugin_loader_namespace, test_loader
+from jinja2.bccache import Bucket, FileSystemBytecodeCache
+from jinja2.environment import TemplateExpression
 
 DOCUMENTATION = """
 name: swift
@@ -23,7 +29,8 @@ description:
   - Runs each task on all hosts before the next, as the linear strategy does.
   - Uses Mitogen's connection and module loading where the package is installed beside ansible-core.
   - Runs actions that only compute on the controller in the main process instead of a forked one.
-  - The environment variable E(OBCMS_STRATEGY) set to V(linear) turns both off.
+  - Compiles each template and condition once for a run instead of once for each task and host.
+  - The environment variable E(OBCMS_STRATEGY) set to V(linear) turns all of it off.
 author: the OBCMS platform team
 """
 
@@ -57,6 +64,45 @@ if _mitogen_wanted():
         """Linear, over Mitogen."""
 else:
     from ansible.plugins.strategy.linear import StrategyModule as _Base
+
+
+class _Environment(AnsibleEnvironment):
+    """Ansible's Jinja environment, in which a worker finds what another one has compiled.
+
+    The folder is the run's own: compiled code depends on the filters, so it is not kept for the next run.
+    """
+
+    _kept = FileSystemBytecodeCache(constants.DEFAULT_LOCAL_TMP)
+    _expression: Bucket | None = None
+
+    def _bucket(self, kind: str, source: str) -> Bucket:
+        context = _TemplateCompileContext.current(optional=True)
+        return self._kept.get_bucket(self, f"{kind} {context and context.escape_backslashes} {source}", None, source)
+
+    def compile(self, source: Any, *args: Any, **options: Any) -> Any:
+        # Other words: a file that a template includes. An overlay: a template with a syntax of its own.
+        bucket = None if args or options or self.overlayed else self._bucket("template", source) if isinstance(source, str) else self._expression
+        if bucket is None:
+            return super().compile(source, *args, **options)
+        if bucket.code is None:
+            bucket.code = super().compile(source)
+            self._kept.set_bucket(bucket)
+        return bucket.code
+
+    def compile_expression(self, source: str, undefined_to_none: bool = True) -> TemplateExpression:
+        bucket = self._bucket("expression", source)
+        if bucket.code:
+            return TemplateExpression(self.template_class.from_code(self, bucket.code, self.make_globals(None)), undefined_to_none)
+        # Jinja makes a template of it and hands that to compile().
+        self._expression = bucket
+        try:
+            return super().compile_expression(source, undefined_to_none)
+        finally:
+            self._expression = None
+
+
+if not STOCK:
+    _engine.AnsibleEnvironment = _Environment
 
 
 class StrategyModule(_Base):

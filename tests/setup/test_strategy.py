@@ -87,6 +87,31 @@ def test_the_switch_chooses(tmp_path: Path) -> None:
         assert done.stdout.strip() == mitogen, done.stderr
 
 
+SHARED = """
+import importlib.util, os, sys
+from ansible import constants
+constants.DEFAULT_LOCAL_TMP = sys.argv[1]
+spec = importlib.util.spec_from_file_location("swift", "strategy_plugins/swift.py")
+swift = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(swift)
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+from jinja2 import Environment
+templar = Templar(DataLoader(), variables={"given": 3})
+said = lambda: [templar.template(trust_as_template("{{ given + 1 }}")), templar.evaluate_conditional(trust_as_template("given + 1 == 4"))]
+if os.fork() == 0:
+    os._exit(said() != [4, True])
+assert os.wait()[1] == 0
+Environment._generate = None
+print(said())
+"""
+
+
+def test_what_one_worker_has_compiled_another_does_not_compile(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", SHARED, str(tmp_path)], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[4, True]", done.stderr
+
+
 def everywhere(place: Path, strategy: str) -> Run:
     """Lines of the output in alphabetical order, since hosts end in any order; and of each host the processes
     that set two facts, at once and with `until`, and how many cores a worker may use.
