@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import math
+import threading
 import time
 from pathlib import Path
 
@@ -105,3 +106,19 @@ def test_every_linter_runs_and_each_that_fails_is_named(monkeypatch: pytest.Monk
     with pytest.raises(stages.StageFailed, match="mypy: exit status 1\nruff: exit status 1"):
         stages.lint()
     assert sorted(ran) == sorted(stages.LINTERS)
+
+
+def test_linters_and_unit_tests_run_together_and_a_failure_of_one_ends_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    both, ran = threading.Barrier(2, timeout=30), []
+
+    def stage(name: str, action: object) -> tuple[str, bool, float]:
+        ran.append(name)
+        if name in ("lint", "unit"):
+            both.wait()
+        return name, name != "lint", 0.0
+
+    monkeypatch.setattr(stages, "OUTPUT", tmp_path / "test-output")
+    monkeypatch.setattr(stages, "run_stage", stage)
+    assert stages.main(["bin/test", "lint", "unit", "lab"]) == 1
+    assert sorted(ran) == ["lint", "unit"]
+    assert stages.main(["bin/test", "unit-tests"]) == 2
