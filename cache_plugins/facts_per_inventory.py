@@ -15,7 +15,7 @@ short_description: JSON files in a folder per inventory
 description:
   - As C(ansible.builtin.jsonfile), which goes by host name only, so that two inventories with the same host names would share facts and a run with
     C(--limit) would size one environment by the other's hosts.
-author: BMMS platform team
+author: the OBCMS platform team
 options:
   _uri:
     required: true

@@ -154,6 +154,18 @@ def up(project: str, hosts: list[Host]) -> list[Host]:
     return hosts
 
 
+def remove_network(project: str) -> None:
+    """Remove the project's network. One that is empty and that the engine will not let go stays for the next hosts; LabError for any other.
+
+    When many containers end at once, the engine may count users of a network that are gone, until it is restarted.
+    """
+    done = subprocess.run(["docker", "network", "rm", project], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        if json.loads(run("docker", "network", "inspect", project))[0]["Containers"]:
+            raise LabError(f"the network {project} cannot be removed: {done.stderr.strip()}")
+        print(f"lab: the network {project} is empty and stays, since the engine says: {done.stderr.strip()}", file=sys.stderr)
+
+
 def down(project: str) -> None:
     """Remove the project's containers, volumes and network."""
     names = [f"{project}-{name}" for name in containers(project)]
@@ -163,7 +175,7 @@ def down(project: str) -> None:
     if volumes:
         run("docker", "volume", "rm", *volumes)
     if subnet_of(project):
-        run("docker", "network", "rm", project)
+        remove_network(project)
     known_hosts(project).unlink(missing_ok=True)
 
 

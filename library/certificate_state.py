@@ -32,7 +32,7 @@ options:
   usage: {description: 'What it must be good for: serverAuth, clientAuth, or both.', type: list, elements: str, required: true}
   trust: {description: 'Files of trusted authorities, by their path below the directory, and what each must hold (PEM).', type: dict, required: true}
   renew_days: {description: A certificate with fewer days left is due., type: int, required: true}
-author: BMMS platform team
+author: the OBCMS platform team
 """
 
 EXAMPLES = r"""

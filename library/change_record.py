@@ -68,7 +68,7 @@ options:
     description: Whether C(look) returns all lines.
     type: bool
     default: false
-author: BMMS platform team
+author: the OBCMS platform team
 """
 
 EXAMPLES = r"""

@@ -34,7 +34,7 @@ options:
   controller_epoch:
     description: Time of the controller when it asks, in seconds since 1970. It comes back beside the host's own time.
     type: float
-author: BMMS platform team
+author: the OBCMS platform team
 """
 
 EXAMPLES = r"""

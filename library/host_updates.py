@@ -29,7 +29,7 @@ options:
     description: Whether the kernel is another machine's.
     type: bool
     default: false
-author: BMMS platform team
+author: the OBCMS platform team
 """
 
 EXAMPLES = r"""

@@ -21,7 +21,7 @@ options:
   policy_rc_d:
     description: As in M(ansible.builtin.apt); C(101) keeps a new service from starting at once.
     type: int
-author: BMMS platform team
+author: the OBCMS platform team
 """
 
 EXAMPLES = r"""

@@ -41,7 +41,7 @@ options:
     description: Seconds for each query.
     type: int
     default: 10
-author: BMMS platform team
+author: the OBCMS platform team
 """
 
 EXAMPLES = r"""

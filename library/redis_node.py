@@ -46,7 +46,7 @@ options:
   commands: {description: "Read-only commands, each a list of words.", type: list, elements: list, default: []}
   patient: {description: "A server that does not answer is told by C(reached), not by failing.", type: bool, default: false}
   timeout: {description: Seconds to wait for one answer., type: float, default: 2}
-author: BMMS platform team
+author: the OBCMS platform team
 """
 
 EXAMPLES = r"""

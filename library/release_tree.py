@@ -79,7 +79,7 @@ options:
     description: For C(judged), name of each migration to why older code would not survive it, empty where it would.
     type: dict
     default: {}
-author: BMMS platform team
+author: the OBCMS platform team
 """
 
 EXAMPLES = r"""

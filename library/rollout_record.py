@@ -43,7 +43,7 @@ options:
     description: Files to write beside the record, name to text, each in one step. An absolute path is left out where its directory is missing.
     type: dict
     default: {}
-author: BMMS platform team
+author: the OBCMS platform team
 """
 
 EXAMPLES = r"""

@@ -71,7 +71,7 @@ options:
     description: Seconds for each request.
     type: int
     default: 20
-author: BMMS platform team
+author: the OBCMS platform team
 """
 
 EXAMPLES = r"""

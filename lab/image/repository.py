@@ -24,7 +24,7 @@ for path in sorted(LISTS.glob("*_Packages")):
 for name in archives:
     shutil.move(ARCHIVES / name, REPOSITORY / name)
 (REPOSITORY / "Packages").write_text("".join(f"{entry}\n\n" for entry in kept.values()))
-source = "Types: deb\nURIs: file:{}\nSuites: ./\nTrusted: yes\n".format(REPOSITORY)
+source = f"Types: deb\nURIs: file:{REPOSITORY}\nSuites: ./\nTrusted: yes\n"
 Path("/etc/apt/sources.list.d/00-downloaded.sources").write_text(source)
 if left := archives - set(kept):
     raise SystemExit(f"no list names {', '.join(sorted(left))}")
