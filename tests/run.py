@@ -22,6 +22,10 @@ OUTPUT = PROJECT / "test-output"
 LAB = ["-i", "inventories/lab"]
 # Most of a scenario is waiting for its hosts: three at a time keep two cores busy.
 SCENARIOS_AT_ONCE = 3
+# Playbooks of a lab wait for its hosts half of the time: one scenario at a time runs beside it once it stands, and all lanes when it is gone.
+LAB_STANDS, LAB_IS_GONE, LAB_FAILED = threading.Event(), threading.Event(), threading.Event()
+LAB_STANDS.set()
+LAB_IS_GONE.set()
 # A few that failed beside others are tried once more by themselves, and the table says so: a host that was late is told from a role that is broken.
 TRIED_AGAIN = 2
 # They build the same release, which the first of them leaves to the others.
@@ -118,24 +122,26 @@ def hosts_of(name: str) -> int:
 
 
 def lanes(names: list[str], jobs: int, until: float) -> list[Result]:
-    """All scenarios, so many at once. Half of the lanes begin with the large ones, the others with the small: two large ones seldom meet.
+    """All scenarios, so many at once. The first lane begins with the small ones, the next with the large: two large ones seldom meet.
 
-    None begins after `until` (seconds of time.time()).
+    None begins after `until` (seconds of time.time()). Beside a lab there is one lane until it is gone, and none goes on when it has failed.
     """
     together = [name for name in ONE_AFTER_THE_OTHER if name in names]
     queue = deque([[name] for name in names if name not in together])
     queue.extendleft([together] if together else [])
     results: list[Result] = []
 
-    def lane(large: bool) -> None:
+    def lane(number: int) -> None:
+        if number > 0:
+            LAB_IS_GONE.wait()
         while True:
             try:
-                chosen = queue.popleft() if large else queue.pop()
+                chosen = queue.popleft() if number % 2 else queue.pop()
             except IndexError:
                 return
-            results.extend(scenario(name) for name in chosen if time.time() < until)
+            results.extend(scenario(name) for name in chosen if time.time() < until and not LAB_FAILED.is_set())
 
-    threads = [threading.Thread(target=lane, args=(number % 2 == 0,)) for number in range(jobs)]
+    threads = [threading.Thread(target=lane, args=(number,)) for number in range(jobs)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -144,6 +150,7 @@ def lanes(names: list[str], jobs: int, until: float) -> list[Result]:
 
 
 def roles(names: list[str], jobs: int = SCENARIOS_AT_ONCE, until: float = math.inf) -> None:
+    LAB_STANDS.wait()
     step("Docker engine", "bin/setup")
     step("secrets of the lab", "bin/secrets", "inventories/lab")
     step("host image", sys.executable, "lab/image.py")
@@ -182,6 +189,7 @@ def lab() -> None:
     rollback = ["ansible-playbook", *LAB, "playbooks/rollback.yml", "-e"]
     verify = ["ansible-playbook", *LAB, "playbooks/verify.yml"]
     step("lab from nothing", "bin/lab", "reset")
+    LAB_STANDS.set()
     unchanged(step("site.yml again", "ansible-playbook", *LAB, "site.yml"), "site.yml again")
     step(f"deploy {NEXT_VERSION}", *deploy, f"app_version={NEXT_VERSION}")
     step(f"wave {WAVE}", "ansible-playbook", *LAB, "playbooks/rollout_wave.yml", "-e", f"wave={WAVE}")
@@ -190,6 +198,19 @@ def lab() -> None:
     step("verify", *verify)
     # After all that, so that it tells as well what has moved.
     unchanged(step("site.yml in check mode", "ansible-playbook", *LAB, "site.yml", "--check", "--diff"), "site.yml in check mode")
+
+
+def lab_beside_scenarios() -> None:
+    """The stage `lab`, which makes room for the scenarios when it is done."""
+    try:
+        lab()
+        step("remove the lab", "bin/lab", "down")
+    except StageFailed:
+        LAB_FAILED.set()
+        raise
+    finally:
+        LAB_STANDS.set()
+        LAB_IS_GONE.set()
 
 
 # Where roles put their files and services their logs; keys stay where they are.
@@ -245,15 +266,17 @@ def roles_wanted(words: list[str]) -> Callable[[], None]:
 
 
 def at_once(names: list[str]) -> list[list[str]]:
-    """Stages in groups that run together: neither linters nor unit tests have hosts, and the longest linter leaves a core idle."""
-    together = [name for name in names if name in ("lint", "unit")]
-    rest = [[name] for name in names if name not in together]
-    return [together, *rest] if together else rest
+    """Stages in groups that run together: the longest linter leaves a core idle, and a lab that waits for its hosts some of both."""
+    groups = [[name for name in names if name in pair] for pair in (("lint", "unit"), ("templates",), ("lab", "roles"))]
+    return [group for group in groups if group]
 
 
 def main(argv: list[str]) -> int:
     names = argv[1:] or ["lint", "unit", "lab"]
-    stages: dict[str, Callable[[], None]] = {"lint": lint, "unit": unit, "templates": templates, "roles": lambda: roles([]), "lab": lab}
+    until = math.inf
+    if names[0] == "--until" and len(names) > 2:
+        until, names = float(names[1]), names[2:]
+    stages: dict[str, Callable[[], None]] = {"lint": lint, "unit": unit, "templates": templates, "roles": lambda: roles([], until=until), "lab": lab}
     if names[0] == "roles":
         chosen = {"roles": roles_wanted(names[1:])}
     elif names == ["all"]:
@@ -263,6 +286,10 @@ def main(argv: list[str]) -> int:
         return 2
     else:
         chosen = {name: stages[name] for name in names}
+    if {"lab", "roles"} <= set(chosen):
+        chosen["lab"] = lab_beside_scenarios
+        LAB_STANDS.clear()
+        LAB_IS_GONE.clear()
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir()
     results: list[Result] = []

@@ -122,3 +122,51 @@ def test_linters_and_unit_tests_run_together_and_a_failure_of_one_ends_the_run(m
     assert stages.main(["bin/test", "lint", "unit", "lab"]) == 1
     assert sorted(ran) == ["lint", "unit"]
     assert stages.main(["bin/test", "unit-tests"]) == 2
+
+
+def beside(monkeypatch: pytest.MonkeyPatch, folder: Path, good: bool) -> tuple[int, list[str]]:
+    """Exit status of `bin/test lab roles`, and what happened, in its order; a release of the lab ends when a scenario has ended beside it."""
+    happened: list[str] = []
+    one_ended = threading.Event()
+
+    def step(name: str, *_: str, **__: str) -> str:
+        if name.startswith("deploy"):
+            assert one_ended.wait(30)
+            if not good:
+                raise stages.StageFailed("deploy failed")
+        happened.append(name)
+        return ""
+
+    def scenario(name: str) -> tuple[str, bool, float]:
+        happened.append(f"begin {name}")
+        if not stages.LAB_IS_GONE.is_set():
+            happened.append(f"end {name}")
+            one_ended.set()
+            assert stages.LAB_IS_GONE.wait(30)
+        return name, True, 1.0
+
+    monkeypatch.setattr(stages, "OUTPUT", folder / "test-output")
+    monkeypatch.setattr(stages, "step", step)
+    monkeypatch.setattr(stages, "unchanged", lambda *_: None)
+    monkeypatch.setattr(stages, "keep_evidence", lambda *_: None)
+    monkeypatch.setattr(stages, "scenario", scenario)
+    monkeypatch.setattr(stages, "hosts_of", lambda _: 1)
+    status = stages.main(["bin/test", "lab", "roles"])
+    stages.LAB_FAILED.clear()
+    return status, happened
+
+
+def test_one_scenario_at_a_time_runs_beside_a_lab_that_stands_and_all_the_others_after_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    status, happened = beside(monkeypatch, tmp_path, good=True)
+    assert status == 0
+    gone = happened.index("remove the lab")
+    first = [number for number, what in enumerate(happened) if what.startswith("begin")]
+    assert happened.index("lab from nothing") < first[0] < gone < first[1]
+    assert len(first) == len(list(stages.PROJECT.glob("molecule/*/molecule.yml")))
+
+
+def test_no_scenario_begins_after_the_lab_has_failed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, happened = beside(monkeypatch, tmp_path, good=False)
+    assert status == 1
+    assert len([what for what in happened if what.startswith("begin")]) == 1
+    assert "NOT RUN, there was no time left" in capsys.readouterr().out
