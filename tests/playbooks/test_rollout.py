@@ -93,6 +93,11 @@ class Platform:
             stand_in.serve(f"{NET}.{ADDRESSES[host]}", port, self.state_file, place / "ca.crt", place / "ca.key") for host, port in PORTS.items()
         ]
 
+    def close(self) -> None:
+        for server in self.servers:
+            server.shutdown()
+            server.server_close()
+
     def set(self, **values: Any) -> None:
         state = json.loads(self.state_file.read_text()) if self.state_file.exists() else {}
         self.state_file.write_text(json.dumps({**state, **values}))
@@ -158,9 +163,26 @@ class Platform:
 def platform(tmp_path: Path) -> Iterator[Platform]:
     made = Platform(tmp_path)
     yield made
-    for server in made.servers:
-        server.shutdown()
-        server.server_close()
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def first_wave(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the first wave leaves in the place of a platform, made once by a real run."""
+    made = Platform(tmp_path_factory.mktemp("first-wave"))
+    made.run("rollout_wave", wave=1)
+    made.close()
+    return made.place
+
+
+@pytest.fixture
+def on_board(platform: Platform, first_wave: Path) -> Platform:
+    """A platform whose first wave is complete."""
+    for left in first_wave.iterdir():
+        if left.is_dir() and left.name != "inventory":
+            shutil.copytree(left, platform.place / left.name)
+    shutil.copy(first_wave / "platform.json", platform.state_file)
+    return platform
 
 
 def unsealed(platform: Platform, host: str = "backup1") -> str:
@@ -219,13 +241,12 @@ def test_one_failing_never_hurts_another(platform: Platform) -> None:
     assert {call[0] for call in platform.state()["calls"]} == {"moa_status"}
 
 
-def test_a_live_organisation_is_not_shut_out_by_a_second_run_that_fails(platform: Platform) -> None:
-    platform.run("rollout_wave", wave=1)
-    platform.set(fail=["AAA"])
-    text = platform.run("rollout_wave", good=False, wave=1)
+def test_a_live_organisation_is_not_shut_out_by_a_second_run_that_fails(on_board: Platform) -> None:
+    on_board.set(fail=["AAA"])
+    text = on_board.run("rollout_wave", good=False, wave=1)
     assert "wave 1 is incomplete: AAA" in text
-    assert states(platform) == {"AAA": "onboarded", "BBB": "onboarded"}
-    assert [line["detail"] for line in platform.record() if line.get("state") == "failed"] == ["onboard_moa: AAA: no space left on device"]
+    assert states(on_board) == {"AAA": "onboarded", "BBB": "onboarded"}
+    assert [line["detail"] for line in on_board.record() if line.get("state") == "failed"] == ["onboard_moa: AAA: no space left on device"]
 
 
 def test_who_sees_what_is_anothers_is_set_back(platform: Platform) -> None:
@@ -279,34 +300,31 @@ def test_dry_run_shows_and_does_nothing(platform: Platform) -> None:
     assert platform.record() == []
 
 
-def test_a_dry_roll_back_shows_and_does_nothing(platform: Platform) -> None:
-    platform.run("rollout_wave", wave=1)
-    assert "proven" in platform.run("rollback_wave", wave=1, dry_run=True)
-    assert set(states(platform).values()) == {"onboarded"}
+def test_a_dry_roll_back_shows_and_does_nothing(on_board: Platform) -> None:
+    assert "proven" in on_board.run("rollback_wave", wave=1, dry_run=True)
+    assert set(states(on_board).values()) == {"onboarded"}
 
 
-def test_taken_back_and_brought_on_board_again(platform: Platform) -> None:
-    platform.run("rollout_wave", wave=1)
-    platform.run("rollback_wave", wave=1, moas="AAA")
-    assert states(platform) == {"AAA": "suspended", "BBB": "onboarded"}
-    assert platform.record()[-1]["state"] == "incomplete"
-    again = platform.run("rollback_wave", wave=1, moas="AAA")
+def test_taken_back_and_brought_on_board_again(on_board: Platform) -> None:
+    on_board.run("rollback_wave", wave=1, moas="AAA")
+    assert states(on_board) == {"AAA": "suspended", "BBB": "onboarded"}
+    assert on_board.record()[-1]["state"] == "incomplete"
+    again = on_board.run("rollback_wave", wave=1, moas="AAA")
     assert "changed=0" in again.partition("PLAY RECAP")[2], again
-    platform.run("rollout_wave", wave=1)
-    assert states(platform) == {"AAA": "onboarded", "BBB": "onboarded"}
-    assert platform.record()[-1]["state"] == "complete"
+    on_board.run("rollout_wave", wave=1)
+    assert states(on_board) == {"AAA": "onboarded", "BBB": "onboarded"}
+    assert on_board.record()[-1]["state"] == "complete"
 
 
-def test_a_wave_is_not_complete_while_the_application_has_one_of_it_suspended(platform: Platform) -> None:
-    platform.run("rollout_wave", wave=1)
-    moas = platform.state()["moas"]
+def test_a_wave_is_not_complete_while_the_application_has_one_of_it_suspended(on_board: Platform) -> None:
+    moas = on_board.state()["moas"]
     moas["BBB"]["state"] = "suspended"
-    platform.set(moas=moas)
-    platform.run("rollout_wave", wave=1, moas="AAA", resume=True)
-    assert [platform.record()[-1][name] for name in ("kind", "state", "detail")] == ["wave", "incomplete", "not on board: BBB"]
-    platform.run("rollout_wave", wave=1, resume=True)
-    assert states(platform) == {"AAA": "onboarded", "BBB": "onboarded"}
-    assert platform.record()[-1]["state"] == "complete"
+    on_board.set(moas=moas)
+    on_board.run("rollout_wave", wave=1, moas="AAA", resume=True)
+    assert [on_board.record()[-1][name] for name in ("kind", "state", "detail")] == ["wave", "incomplete", "not on board: BBB"]
+    on_board.run("rollout_wave", wave=1, resume=True)
+    assert states(on_board) == {"AAA": "onboarded", "BBB": "onboarded"}
+    assert on_board.record()[-1]["state"] == "complete"
 
 
 def test_soaking_takes_the_wave_back_when_a_gate_closes(platform: Platform) -> None:
@@ -351,24 +369,23 @@ def test_passwords_that_a_cut_off_run_never_put_away_are_made_again(platform: Pl
     assert unsealed(platform).count("secret-") == 3
 
 
-def test_a_second_run_that_was_cut_off_is_taken_up_with_the_users_it_did_not_reach_and_the_passwords_it_left(platform: Platform) -> None:
-    platform.run("rollout_wave", wave=1)
+def test_a_second_run_that_was_cut_off_is_taken_up_with_the_users_it_did_not_reach_and_the_passwords_it_left(on_board: Platform) -> None:
     # The list grew; the run was killed when the command of BBB had made its new account, before that of AAA and before the seal.
-    (platform.place / "inventory" / "users" / "1.csv").write_text(
+    (on_board.place / "inventory" / "users" / "1.csv").write_text(
         USERS + "AAA,Ann Three,three@a.example,aaa-3,staff\nBBB,Ben Two,two@b.example,bbb-2,staff\n"
     )
-    moas = platform.state()["moas"]
+    moas = on_board.state()["moas"]
     moas["BBB"].update(users=2, people=["bbb-1", "bbb-2"])
-    platform.set(moas=moas, calls=[])
-    (platform.place / "scratch" / "1.csv").write_text("organisation,username,email,password\nBBB,bbb-2,two@b.example,secret-bbb-2\n")
-    platform.run("rollout_wave", wave=1, resume=True)
-    assert [call for call in platform.state()["calls"] if call[0] == "onboard_moa"] == [["onboard_moa", "AAA"]]
-    assert unsealed(platform).count("secret-aaa-3") == unsealed(platform).count("secret-bbb-2") == 1
+    on_board.set(moas=moas, calls=[])
+    (on_board.place / "scratch" / "1.csv").write_text("organisation,username,email,password\nBBB,bbb-2,two@b.example,secret-bbb-2\n")
+    on_board.run("rollout_wave", wave=1, resume=True)
+    assert [call for call in on_board.state()["calls"] if call[0] == "onboard_moa"] == [["onboard_moa", "AAA"]]
+    assert unsealed(on_board).count("secret-aaa-3") == unsealed(on_board).count("secret-bbb-2") == 1
     # Nothing is due any more, and still nothing stays in clear text.
-    (platform.place / "scratch" / "1.csv").write_text("organisation,username,email,password\nBBB,bbb-2,two@b.example,secret-again\n")
-    platform.run("rollout_wave", wave=1, resume=True)
-    assert "secret-again" in unsealed(platform)
-    assert not list((platform.place / "scratch").iterdir())
+    (on_board.place / "scratch" / "1.csv").write_text("organisation,username,email,password\nBBB,bbb-2,two@b.example,secret-again\n")
+    on_board.run("rollout_wave", wave=1, resume=True)
+    assert "secret-again" in unsealed(on_board)
+    assert not list((on_board.place / "scratch").iterdir())
 
 
 def lose(platform: Platform, host: str) -> None:
@@ -387,22 +404,20 @@ def test_a_host_that_keeps_the_record_is_lost_and_the_other_keeps_it_alone(platf
     assert not list((platform.place / "scratch").iterdir())
 
 
-def test_the_first_application_host_is_lost(platform: Platform) -> None:
-    platform.run("rollout_wave", wave=1)
-    lose(platform, "web1")
-    assert "2 of 3 MOAs proven" in platform.run("rollout_status")
-    assert "wave 2 does not start: version, ready" in " ".join(platform.run("rollout_wave", good=False, wave=2).split())
-    platform.run("rollback_wave", good=None, wave=1)
-    assert states(platform) == {"AAA": "suspended", "BBB": "suspended"}
+def test_the_first_application_host_is_lost(on_board: Platform) -> None:
+    lose(on_board, "web1")
+    assert "2 of 3 MOAs proven" in on_board.run("rollout_status")
+    assert "wave 2 does not start: version, ready" in " ".join(on_board.run("rollout_wave", good=False, wave=2).split())
+    on_board.run("rollback_wave", good=None, wave=1)
+    assert states(on_board) == {"AAA": "suspended", "BBB": "suspended"}
 
 
-def test_one_that_cannot_be_shut_out_is_named_and_keeps_nobody_else_in(platform: Platform) -> None:
-    platform.run("rollout_wave", wave=1)
-    platform.set(stuck=["AAA"])
-    text = platform.run("rollback_wave", good=False, wave=1)
+def test_one_that_cannot_be_shut_out_is_named_and_keeps_nobody_else_in(on_board: Platform) -> None:
+    on_board.set(stuck=["AAA"])
+    text = on_board.run("rollback_wave", good=False, wave=1)
     assert "AAA is still on board" in " ".join(text.split())
-    assert states(platform) == {"AAA": "onboarded", "BBB": "suspended"}
-    assert [line["detail"] for line in platform.record() if line.get("state") == "suspension failed"][0].endswith("AAA is stuck")
+    assert states(on_board) == {"AAA": "onboarded", "BBB": "suspended"}
+    assert [line["detail"] for line in on_board.record() if line.get("state") == "suspension failed"][0].endswith("AAA is stuck")
 
 
 def test_who_never_came_on_board_is_not_written_down_as_suspended(platform: Platform) -> None:
@@ -416,15 +431,14 @@ def test_the_way_back_needs_neither_the_calendar_nor_room_for_the_plan(platform:
     assert (changes(platform)[-1]["kind"], changes(platform)[-1]["result"]) == ("wave_back", "done")
 
 
-def test_a_damaged_record_stops_everything(platform: Platform) -> None:
-    platform.run("rollout_wave", wave=1)
-    path = platform.place / "mon1" / "record.jsonl"
+def test_a_damaged_record_stops_everything(on_board: Platform) -> None:
+    path = on_board.place / "mon1" / "record.jsonl"
     path.write_text(path.read_text().replace('"users":2', '"users":3'))
-    text = platform.run("rollout_wave", good=False, wave=2)
+    text = on_board.run("rollout_wave", good=False, wave=2)
     assert "the record is damaged on mon1: line" in " ".join(text.split())
     path.unlink()
-    platform.run("rollout_wave", wave=2)
-    assert platform.record("mon1") == platform.record("backup1")
+    on_board.run("rollout_wave", wave=2)
+    assert on_board.record("mon1") == on_board.record("backup1")
 
 
 def changes(platform: Platform, host: str = "db1") -> list[dict[str, Any]]:
@@ -481,19 +495,18 @@ def test_a_cut_off_wave_is_taken_up_by_resume_only(platform: Platform) -> None:
     assert not lock.exists()
 
 
-def test_the_way_back_does_not_wait_for_the_lock_but_for_the_record(platform: Platform) -> None:
-    platform.run("rollout_wave", wave=1)
-    lock = held(platform, kind="deploy", subject="1.2.0")
-    platform.set(stuck=["AAA"])
-    text = " ".join(platform.run("rollback_wave", good=False, wave=1).split())
-    assert states(platform) == {"AAA": "onboarded", "BBB": "suspended"}
+def test_the_way_back_does_not_wait_for_the_lock_but_for_the_record(on_board: Platform) -> None:
+    lock = held(on_board, kind="deploy", subject="1.2.0")
+    on_board.set(stuck=["AAA"])
+    text = " ".join(on_board.run("rollback_wave", good=False, wave=1).split())
+    assert states(on_board) == {"AAA": "onboarded", "BBB": "suspended"}
     assert "access ended for BBB; NOT suspended: AAA (suspend_moa: AAA is stuck), run it again at once. None of this is proven" in text
     assert "nothing was changed" not in text.rpartition("access ended for BBB")[2]
-    platform.set(stuck=[])
-    assert platform.record()[-1]["state"] == "complete"
+    on_board.set(stuck=[])
+    assert on_board.record()[-1]["state"] == "complete"
     lock.unlink()
-    platform.run("rollback_wave", wave=1)
-    assert platform.record()[-1]["state"] == "taken back"
+    on_board.run("rollback_wave", wave=1)
+    assert on_board.record()[-1]["state"] == "taken back"
 
 
 def test_a_list_with_more_users_than_the_fleet_carries_closes_a_gate(platform: Platform) -> None:
