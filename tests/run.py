@@ -22,10 +22,10 @@ OUTPUT = PROJECT / "test-output"
 LAB = ["-i", "inventories/lab"]
 # Most of a scenario is waiting for its hosts: three at a time keep two cores busy.
 SCENARIOS_AT_ONCE = 3
-# Playbooks of a lab wait for its hosts half of the time: one scenario at a time runs beside it once it stands, and all lanes when it is gone.
-LAB_STANDS, LAB_IS_GONE, LAB_FAILED = threading.Event(), threading.Event(), threading.Event()
+# Playbooks of a lab wait for its hosts half of the time: one scenario at a time runs beside it once it stands, and all lanes when it is done.
+LAB_STANDS, LAB_IS_DONE, LAB_FAILED = threading.Event(), threading.Event(), threading.Event()
 LAB_STANDS.set()
-LAB_IS_GONE.set()
+LAB_IS_DONE.set()
 # A few that failed beside others are tried once more by themselves, and the table says so: a host that was late is told from a role that is broken.
 TRIED_AGAIN = 2
 # They build the same release, which the first of them leaves to the others.
@@ -124,7 +124,7 @@ def hosts_of(name: str) -> int:
 def lanes(names: list[str], jobs: int, until: float) -> list[Result]:
     """All scenarios, so many at once. The first lane begins with the small ones, the next with the large: two large ones seldom meet.
 
-    None begins after `until` (seconds of time.time()). Beside a lab there is one lane until it is gone, and none goes on when it has failed.
+    None begins after `until` (seconds of time.time()). Beside a lab there is one lane until it is done, and none goes on when it has failed.
     """
     together = [name for name in ONE_AFTER_THE_OTHER if name in names]
     queue = deque([[name] for name in names if name not in together])
@@ -133,7 +133,7 @@ def lanes(names: list[str], jobs: int, until: float) -> list[Result]:
 
     def lane(number: int) -> None:
         if number > 0:
-            LAB_IS_GONE.wait()
+            LAB_IS_DONE.wait()
         while True:
             try:
                 chosen = queue.popleft() if number % 2 else queue.pop()
@@ -204,13 +204,14 @@ def lab_beside_scenarios() -> None:
     """The stage `lab`, which makes room for the scenarios when it is done."""
     try:
         lab()
+        LAB_IS_DONE.set()
         step("remove the lab", "bin/lab", "down")
     except StageFailed:
         LAB_FAILED.set()
         raise
     finally:
         LAB_STANDS.set()
-        LAB_IS_GONE.set()
+        LAB_IS_DONE.set()
 
 
 # Where roles put their files and services their logs; keys stay where they are.
@@ -289,7 +290,7 @@ def main(argv: list[str]) -> int:
     if {"lab", "roles"} <= set(chosen):
         chosen["lab"] = lab_beside_scenarios
         LAB_STANDS.clear()
-        LAB_IS_GONE.clear()
+        LAB_IS_DONE.clear()
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir()
     results: list[Result] = []
