@@ -132,6 +132,8 @@ def beside(monkeypatch: pytest.MonkeyPatch, folder: Path, good: bool) -> tuple[i
     def step(name: str, *_: str, **__: str) -> str:
         if name.startswith("deploy"):
             assert one_ended.wait(30)
+            # Long enough for other lanes to begin, if they did not wait.
+            time.sleep(0.5)
             if not good:
                 raise stages.StageFailed("deploy failed")
         happened.append(name)
