@@ -53,9 +53,14 @@ if _mitogen_wanted():
     import ansible_mitogen.affinity
     import ansible_mitogen.loaders
     import ansible_mitogen.strategy
+    import mitogen.core
+    import mitogen.minify
 
     # Mitogen binds its multiplexer to the first core and the rest to others: with two cores all runs of a machine would share one of them.
     ansible_mitogen.affinity.policy = ansible_mitogen.affinity.Policy()
+
+    # What travels to a host is taken as it is: removing its comments is done anew in each run, in Python, and costs more than sending them.
+    mitogen.minify.minimize_source = mitogen.core.to_text
 
     # Asked of Ansible's own loader: a second import of the module would register its debugger twice.
     _Linear = ansible_mitogen.loaders.strategy_loader.get("linear", class_only=True)
