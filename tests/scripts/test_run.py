@@ -86,8 +86,14 @@ def test_what_there_is_no_time_for_is_named(monkeypatch: pytest.MonkeyPatch, cap
     assert "NOT RUN, there was no time left: pki, etcd, base, redis" in capsys.readouterr().out
 
 
-def test_what_failed_before_the_time_was_over_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_failed_is_tried_again_soon_after_the_time_was_over(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.chain([0.0] * 4, itertools.repeat(9.0))
+    monkeypatch.setattr(stages.time, "time", lambda: next(clock))
+    assert tries(monkeypatch, {"etcd": 1}, 1.0)[-1] == "etcd"
+
+
+def test_what_failed_has_failed_long_after_the_time_was_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.chain([0.0] * 4, itertools.repeat(999.0))
     monkeypatch.setattr(stages.time, "time", lambda: next(clock))
     with pytest.raises(stages.StageFailed, match="1 of 4 scenarios failed: etcd"):
         tries(monkeypatch, {"etcd": 1}, 1.0)
