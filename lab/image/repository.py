@@ -1,6 +1,6 @@
 """Makes an apt repository of the archives that apt has downloaded, and forgets the lists of all of Debian.
 
-apt and its Python module read every list they have, for each task and host: an installation took 2.5 CPU-seconds with 70,000 packages, 0.9 with these.
+apt and its Python module read every list for each task and host: an installation took 2.5 CPU-seconds with 70,000 packages, 0.9 with these.
 What the repository lacks is found all the same: role packages fetches the lists when a package is not found.
 """
 
