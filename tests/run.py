@@ -255,17 +255,21 @@ def run_stage(name: str, action: Callable[[], None]) -> Result:
     return name, good, time.monotonic() - start
 
 
-def roles_wanted(words: list[str]) -> Callable[[], None]:
-    """`[-j N] [--until TIME] [NAME ...]` as a stage; SystemExit when it is nonsense."""
-    parser = argparse.ArgumentParser(prog="bin/test roles")
-    parser.add_argument("-j", type=int, choices=range(1, 9), default=SCENARIOS_AT_ONCE, metavar="N", help="so many at once (default: %(default)s)")
-    parser.add_argument("--until", type=float, default=math.inf, metavar="TIME", help="begin none after this time (date +%%s); those left are named")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all")
-    wanted = parser.parse_args(words)
+def wanted(words: list[str]) -> argparse.Namespace:
+    """`[-j N] [--until TIME] [STAGE ...]`, or names of scenarios after the stage `roles`; SystemExit when it is nonsense."""
+    parser = argparse.ArgumentParser(prog="bin/test")
+    parser.add_argument(
+        "-j", type=int, choices=range(1, 9), default=SCENARIOS_AT_ONCE, metavar="N", help="so many scenarios at once (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--until", type=float, default=math.inf, metavar="TIME", help="begin no scenario after this time (date +%%s); those left are named"
+    )
+    parser.add_argument("names", nargs="*", metavar="STAGE", help="default: lint, unit, lab; after the stage roles, names of scenarios")
+    given = parser.parse_intermixed_args(words)
     present = {path.parent.name for path in PROJECT.glob("molecule/*/molecule.yml")}
-    if unknown := sorted(set(wanted.names) - present):
+    if given.names[:1] == ["roles"] and (unknown := sorted(set(given.names[1:]) - present)):
         parser.error(f"no scenario {', '.join(unknown)}; there are {', '.join(sorted(present))}")
-    return lambda: roles(wanted.names, wanted.j, wanted.until)
+    return given
 
 
 def at_once(names: list[str]) -> list[list[str]]:
@@ -275,13 +279,17 @@ def at_once(names: list[str]) -> list[list[str]]:
 
 
 def main(argv: list[str]) -> int:
-    names = argv[1:] or ["lint", "unit", "lab"]
-    until = math.inf
-    if names[0] == "--until" and len(names) > 2:
-        until, names = float(names[1]), names[2:]
-    stages: dict[str, Callable[[], None]] = {"lint": lint, "unit": unit, "templates": templates, "roles": lambda: roles([], until=until), "lab": lab}
+    given = wanted(argv[1:])
+    names: list[str] = given.names or ["lint", "unit", "lab"]
+    stages: dict[str, Callable[[], None]] = {
+        "lint": lint,
+        "unit": unit,
+        "templates": templates,
+        "roles": lambda: roles(names[1:] if names[0] == "roles" else [], given.j, given.until),
+        "lab": lab,
+    }
     if names[0] == "roles":
-        chosen = {"roles": roles_wanted(names[1:])}
+        chosen = {"roles": stages["roles"]}
     elif names == ["all"]:
         chosen = {name: stages[name] for name in ("lint", "unit", "templates", "roles", "lab")}
     elif unknown := [name for name in names if name not in stages]:
