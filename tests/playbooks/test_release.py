@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,31 +15,32 @@ import yaml
 from running import run_playbook
 
 PROJECT = Path(__file__).resolve().parents[2]
-WEB, WORKERS, KEEPERS = ["web1", "web2", "web3", "web4"], ["worker1", "worker2"], ["db1", "db2", "db3"]
 GATES = ["leader", "ready", "connections_percent", "replication_lag_seconds", "critical_alerts"]
 GONE = {"ansible_connection": "ssh", "ansible_host": "127.255.255.1", "ansible_port": 9, "ansible_ssh_retries": 0}
 
 
 class Fleet:
-    """An inventory whose hosts are all this machine, each with releases 1.0.0 (current) and 1.1.0."""
+    """An inventory whose hosts are all this machine, so many of each kind, each with releases 1.0.0 (current) and 1.1.0."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, web: int = 2, workers: int = 1, keepers: int = 1) -> None:
         self.place, inventory = place, place / "inventory"
-        groups = {"app": WEB, "celery": WORKERS, "postgres": KEEPERS}
+        self.cache = place / "cache"
+        kinds = {"web": web, "worker": workers, "db": keepers}
+        self.web, self.workers, self.keepers = ([f"{kind}{number + 1}" for number in range(many)] for kind, many in kinds.items())
+        groups = {"app": self.web, "celery": self.workers, "postgres": self.keepers}
         children = {group: {"hosts": {name: {"ansible_host": "127.0.0.1"} for name in names}} for group, names in groups.items()}
         for folder in ("group_vars", "host_vars"):
             (inventory / folder).mkdir(parents=True)
         (inventory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": children}}))
         local = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable}
         (inventory / "group_vars" / "all.yml").write_text(yaml.safe_dump(local))
-        self.cache = place / "cache"
         self.cache.mkdir()
         for version in ("1.0.0", "1.1.0"):
             for kind in ("tar.gz", "static.tar.gz"):
                 (self.cache / f"{version}.{kind}").write_text(version)
             digest = hashlib.sha256(version.encode()).hexdigest()
             (self.cache / f"{version}.sha256").write_text(f"{digest}  {version}.tar.gz\n{digest}  {version}.static.tar.gz\n")
-        for host in WEB + WORKERS:
+        for host in self.web + self.workers:
             self.keep(host, "1.0.0", "1.1.0")
             (place / host / "opt" / "current").symlink_to("releases/1.0.0")
 
@@ -52,7 +54,7 @@ class Fleet:
 
     def stand_on(self, version: str) -> None:
         """As if this release, which is on each host, had been deployed."""
-        for host in WEB + WORKERS:
+        for host in self.web + self.workers:
             current = self.place / host / "opt" / "current"
             current.unlink()
             current.symlink_to(f"releases/{version}")
@@ -91,7 +93,7 @@ class Fleet:
         return run_playbook("tests/playbooks/release/release.yml", f"{place}/inventory", given, good)
 
     def versions(self) -> dict[str, str]:
-        return {host: os.readlink(self.place / host / "opt" / "current").removeprefix("releases/") for host in WEB + WORKERS}
+        return {host: os.readlink(self.place / host / "opt" / "current").removeprefix("releases/") for host in self.web + self.workers}
 
     def happened(self) -> list[str]:
         path = self.place / "happened"
@@ -102,14 +104,22 @@ class Fleet:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def locks(self) -> list[str]:
-        return [host for host in KEEPERS if (self.place / host / "lock.json").exists()]
+        return [host for host in self.keepers if (self.place / host / "lock.json").exists()]
 
 
 @pytest.fixture
-def fleet(tmp_path: Path) -> Fleet:
-    return Fleet(tmp_path)
+def fleet(tmp_path: Path, request: pytest.FixtureRequest) -> Fleet:
+    return Fleet(tmp_path, *getattr(request, "param", ()))
 
 
+# Each host costs seconds of every release: most tests have three, and say where they need more.
+many = pytest.mark.parametrize("fleet", [(4, 2, 3)], indirect=True, ids=["many"])
+two_workers = pytest.mark.parametrize("fleet", [(1, 2)], indirect=True, ids=["two-workers"])
+three_web_hosts = pytest.mark.parametrize("fleet", [(3, 1)], indirect=True, ids=["three-web-hosts"])
+three_keepers = pytest.mark.parametrize("fleet", [(2, 1, 3)], indirect=True, ids=["three-keepers"])
+
+
+@many
 def test_a_release_goes_in_batches_and_is_written_down(fleet: Fleet) -> None:
     text = fleet.run(reason="monthly release")
     assert set(fleet.versions().values()) == {"1.1.0"}
@@ -136,6 +146,7 @@ def test_a_closed_gate_stops_before_anything_moves(fleet: Fleet) -> None:
     assert fleet.locks() == []
 
 
+@three_web_hosts
 def test_a_batch_that_fails_goes_back_with_those_before_it_and_the_rest_is_not_touched(fleet: Fleet) -> None:
     fleet.trouble(web2="ready")
     text = fleet.run(good=False)
@@ -144,11 +155,12 @@ def test_a_batch_that_fails_goes_back_with_those_before_it_and_the_rest_is_not_t
     assert "deploy web web1 1.1.0" in fleet.happened()
     assert "take_back web web1 1.0.0" in fleet.happened()
     assert "stopped in phase batch 2. web2 gate ready: ready did not hold Traceback of the release" in text
-    assert "Not touched: web3, web4, worker1, worker2" in text
+    assert "Not touched: web3, worker1" in text
     assert fleet.record()[-1]["result"] == "taken_back"
     assert fleet.locks() == []
 
 
+@two_workers
 def test_a_worker_that_fails_takes_everybody_back(fleet: Fleet) -> None:
     fleet.trouble(worker2="start")
     fleet.run(good=False)
@@ -191,9 +203,9 @@ def test_a_migration_that_old_code_does_not_survive_must_be_confirmed_and_bars_t
 
 
 def test_a_lost_host_is_named_and_the_lock_is_given_back(fleet: Fleet) -> None:
-    fleet.lose("web3")
+    fleet.lose("web2")
     text = fleet.run(good=False)
-    assert "deploy 1.1.0 does not start, nothing was changed: web3 did not answer" in text
+    assert "deploy 1.1.0 does not start, nothing was changed: web2 did not answer" in text
     assert fleet.happened() == []
     assert fleet.locks() == []
 
@@ -203,42 +215,50 @@ def test_a_batch_that_nobody_can_make_is_refused_before_the_lock(fleet: Fleet) -
     assert (fleet.happened(), fleet.record(), fleet.locks()) == ([], [], [])
 
 
-def cut_off_after_the_canary(fleet: Fleet) -> None:
-    """The first host has changed, and nobody is left who takes it back."""
+@pytest.fixture(scope="session")
+def cut_off_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a real run leaves that was cut off after the canary: the first host has changed, and nobody is left who takes it back."""
+    fleet = Fleet(tmp_path_factory.mktemp("cut-off"))
     fleet.run(good=False, __release_moved_hosts="{{ cut_off }}", __release_back_workers="{{ cut_off }}")
     log = {"action": "deploy", "from": "1.0.0", "to": "1.1.0", "result": "done"}
     (fleet.place / "web1" / "state" / "releases.log").write_text(json.dumps(log) + "\n")
     assert [host for host, version in fleet.versions().items() if version == "1.1.0"] == ["web1"]
-    assert fleet.locks() == KEEPERS
+    assert fleet.locks() == fleet.keepers
+    return fleet.place
 
 
-def test_a_cut_off_release_is_taken_up(fleet: Fleet) -> None:
-    cut_off_after_the_canary(fleet)
-    assert "under way is deploy 1.1.0, started by amina" in fleet.run(good=False)
-    fleet.run(resume=True)
-    assert set(fleet.versions().values()) == {"1.1.0"}
-    assert fleet.locks() == []
+@pytest.fixture
+def cut_off(fleet: Fleet, cut_off_place: Path) -> Fleet:
+    """A fleet whose release was cut off after the canary."""
+    shutil.rmtree(fleet.place)
+    shutil.copytree(cut_off_place, fleet.place, symlinks=True)
+    return fleet
 
 
-def test_a_release_that_was_taken_up_takes_back_what_the_cut_off_run_has_switched(fleet: Fleet) -> None:
-    cut_off_after_the_canary(fleet)
-    fleet.trouble(web3="ready")
+def test_a_cut_off_release_is_taken_up(cut_off: Fleet) -> None:
+    assert "under way is deploy 1.1.0, started by amina" in cut_off.run(good=False)
+    cut_off.run(resume=True)
+    assert set(cut_off.versions().values()) == {"1.1.0"}
+    assert cut_off.locks() == []
+
+
+def test_a_release_that_was_taken_up_takes_back_what_the_cut_off_run_has_switched(cut_off: Fleet) -> None:
+    cut_off.trouble(web2="ready")
     # The units of the stand-in do not run, so nothing else can tell.
-    fleet.run(good=False, resume=True, __release_done_web=["web1"])
-    assert fleet.happened().count("deploy web web1 1.1.0") == 1
-    assert "take_back web web1 1.0.0" in fleet.happened()
-    assert set(fleet.versions().values()) == {"1.0.0"}
-    assert fleet.record()[-1]["result"] == "taken_back"
-    assert fleet.locks() == []
+    cut_off.run(good=False, resume=True, __release_done_web=["web1"])
+    assert cut_off.happened().count("deploy web web1 1.1.0") == 1
+    assert "take_back web web1 1.0.0" in cut_off.happened()
+    assert set(cut_off.versions().values()) == {"1.0.0"}
+    assert cut_off.record()[-1]["result"] == "taken_back"
+    assert cut_off.locks() == []
 
 
-def test_what_a_cut_off_run_has_finished_is_watched_once(fleet: Fleet) -> None:
-    cut_off_after_the_canary(fleet)
-    fleet.trouble(probe_web1="killed")
-    text = fleet.run(good=False, resume=True, __release_done_web=WEB, __release_done_workers=WORKERS)
+def test_what_a_cut_off_run_has_finished_is_watched_once(cut_off: Fleet) -> None:
+    cut_off.trouble(probe_web1="killed")
+    text = cut_off.run(good=False, resume=True, __release_done_web=cut_off.web, __release_done_workers=cut_off.workers)
     assert "stopped in phase batch taken up" in text
-    assert "take_back web web1 1.0.0" in fleet.happened()
-    assert fleet.locks() == []
+    assert "take_back web web1 1.0.0" in cut_off.happened()
+    assert cut_off.locks() == []
 
 
 def test_hosts_go_back_although_the_record_cannot_be_written(fleet: Fleet) -> None:
@@ -250,6 +270,7 @@ def test_hosts_go_back_although_the_record_cannot_be_written(fleet: Fleet) -> No
     assert set(fleet.versions().values()) == {"1.0.0"}
 
 
+@three_keepers
 def test_monitoring_that_is_lost_closes_the_gate_and_not_the_run(fleet: Fleet) -> None:
     # A keeper as well: the majority does without it.
     fleet.lose("db3")
@@ -266,23 +287,25 @@ def test_a_rollback_that_is_taken_up_names_its_version(fleet: Fleet) -> None:
     assert fleet.happened() == []
 
 
+@three_web_hosts
 def test_a_rollback_goes_one_by_one_leaves_lost_hosts_out_and_needs_the_release_everywhere(fleet: Fleet) -> None:
     fleet.stand_on("1.1.0")
-    fleet.lose("web4")
+    fleet.lose("web3")
     # Ansible's own exit status says that a host did not answer.
     text = fleet.run("rollback", good=False, app_version="1.0.0")
-    assert [line.split()[2] for line in fleet.happened()] == ["web1", "web2", "web3", "worker1", "worker2"]
-    assert "left out, because they did not answer: web4" in fleet.record()[-1]["text"], text
+    assert [line.split()[2] for line in fleet.happened()] == ["web1", "web2", "worker1"]
+    assert "left out, because they did not answer: web3" in fleet.record()[-1]["text"], text
     seal = fleet.place / "web2" / "opt" / "releases" / "1.1.0" / ".archive.sha256"
     seal.unlink()
     assert "release 1.1.0 is not on web2; kept there: 1.0.0. Nothing was changed" in fleet.run("rollback", good=False, app_version="1.1.0")
     assert fleet.locks() == []
 
 
+@three_web_hosts
 def test_an_emergency_goes_all_at_once(fleet: Fleet) -> None:
     fleet.stand_on("1.1.0")
     fleet.run("rollback", app_version="1.0.0", release_speed="emergency")
     lines = [line.split() for line in fleet.happened()]
-    assert sorted(line[2] for line in lines) == WEB + WORKERS
-    assert {line[1] for line in lines[:4]} == {"web"}
-    assert [line["text"].split(";")[0] for line in fleet.record() if line["phase"] == "batch 1"] == ["web1, web2, web3, web4"]
+    assert sorted(line[2] for line in lines) == fleet.web + fleet.workers
+    assert {line[1] for line in lines[:3]} == {"web"}
+    assert [line["text"].split(";")[0] for line in fleet.record() if line["phase"] == "batch 1"] == ["web1, web2, web3"]

@@ -170,7 +170,7 @@ def platform(tmp_path: Path) -> Iterator[Platform]:
 def first_wave(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the first wave leaves in the place of a platform, made once by a real run."""
     made = Platform(tmp_path_factory.mktemp("first-wave"))
-    made.run("rollout_wave", wave=1)
+    (made.place / "said").write_text(made.run("rollout_wave", wave=1, reason="agreed on Monday"))
     made.close()
     return made.place
 
@@ -181,7 +181,8 @@ def on_board(platform: Platform, first_wave: Path) -> Platform:
     for left in first_wave.iterdir():
         if left.is_dir() and left.name != "inventory":
             shutil.copytree(left, platform.place / left.name)
-    shutil.copy(first_wave / "platform.json", platform.state_file)
+    for name in ("platform.json", "obcms_rollout.prom", "said"):
+        shutil.copy(first_wave / name, platform.place)
     return platform
 
 
@@ -197,8 +198,8 @@ def states(platform: Platform) -> dict[str, str]:
     return {code: moa["state"] for code, moa in platform.state()["moas"].items()}
 
 
-def test_a_wave_comes_on_board_and_a_second_run_changes_nothing(platform: Platform) -> None:
-    text = platform.run("rollout_wave", wave=1)
+def test_a_wave_comes_on_board_and_a_second_run_changes_nothing(on_board: Platform) -> None:
+    platform, text = on_board, (on_board.place / "said").read_text()
     assert states(platform) == {"AAA": "onboarded", "BBB": "onboarded"}
     assert "not another's (404)" in text
     assert {code: moa["modules"] for code, moa in platform.state()["moas"].items()} == {"AAA": "budget,planning", "BBB": ""}
@@ -218,12 +219,12 @@ def test_a_wave_comes_on_board_and_a_second_run_changes_nothing(platform: Platfo
     assert len(platform.record()) == len(kinds)
 
 
-def test_nothing_secret_is_shown(platform: Platform) -> None:
-    text = platform.run("rollout_wave", wave=1)
-    secrets = [account["password"] for account in platform.state()["accounts"].values()] + ["secret-aaa-1"]
+def test_nothing_secret_is_shown(on_board: Platform) -> None:
+    text = (on_board.place / "said").read_text()
+    secrets = [account["password"] for account in on_board.state()["accounts"].values()] + ["secret-aaa-1"]
     assert not [secret for secret in secrets if secret in text]
-    assert unsealed(platform).count("secret-") == 3
-    assert not list((platform.place / "scratch").iterdir())
+    assert unsealed(on_board).count("secret-") == 3
+    assert not list((on_board.place / "scratch").iterdir())
 
 
 def test_one_failing_never_hurts_another(platform: Platform) -> None:
@@ -282,9 +283,11 @@ def test_a_gate_may_be_left_out_by_name(platform: Platform) -> None:
 def test_the_second_wave_waits_for_the_first(platform: Platform) -> None:
     text = platform.run("rollout_wave", good=False, wave=2)
     assert "wave 2 does not start: earlier_waves" in " ".join(text.split())
-    platform.run("rollout_wave", wave=1)
-    platform.run("rollout_wave", wave=2)
-    assert "3 of 3 MOAs proven, 2 of 2 waves complete" in platform.run("rollout_status")
+
+
+def test_the_second_wave_comes_after_the_first(on_board: Platform) -> None:
+    on_board.run("rollout_wave", wave=2)
+    assert "3 of 3 MOAs proven, 2 of 2 waves complete" in on_board.run("rollout_status")
 
 
 def test_no_prometheus_is_no_pass(platform: Platform) -> None:
@@ -327,13 +330,12 @@ def test_a_wave_is_not_complete_while_the_application_has_one_of_it_suspended(on
     assert on_board.record()[-1]["state"] == "complete"
 
 
-def test_soaking_takes_the_wave_back_when_a_gate_closes(platform: Platform) -> None:
-    platform.run("rollout_wave", wave=1, rollout_soak_minutes=0.03, rollout_soak_check_seconds=1)
+def test_soaking_takes_the_wave_back_when_a_gate_closes(on_board: Platform) -> None:
     # Only the short look back of the soak sees this.
-    platform.set(values={"[60s]": 50, "default": 0})
-    text = platform.run("rollout_wave", good=False, wave=2, rollout_soak_minutes=0.03, rollout_soak_check_seconds=1)
+    on_board.set(values={"[60s]": 50, "default": 0})
+    text = on_board.run("rollout_wave", good=False, wave=2, rollout_soak_minutes=0.03, rollout_soak_check_seconds=1)
     assert "soaking for 1 of 2 s" in text
-    assert states(platform) == {"AAA": "onboarded", "BBB": "onboarded", "CCC": "suspended"}
+    assert states(on_board) == {"AAA": "onboarded", "BBB": "onboarded", "CCC": "suspended"}
 
 
 def test_a_gate_that_closes_while_soaking_may_leave_the_wave_and_the_soak_is_done_again(platform: Platform) -> None:
@@ -455,17 +457,16 @@ def held(platform: Platform, **holder: Any) -> Path:
     return lock
 
 
-def test_a_wave_is_written_down_beside_releases_and_gives_the_lock_back(platform: Platform) -> None:
-    platform.run("rollout_wave", wave=1, reason="agreed on Monday")
-    found = [(line["kind"], line["subject"], line["phase"], line.get("moa") or line.get("gate")) for line in changes(platform)]
+def test_a_wave_is_written_down_beside_releases_and_gives_the_lock_back(on_board: Platform) -> None:
+    found = [(line["kind"], line["subject"], line["phase"], line.get("moa") or line.get("gate")) for line in changes(on_board)]
     assert found[0] == ("wave", "1", "started", None)
     assert ("wave", "1", "gates", "backup_hours") in found
     assert ("wave", "1", "proven", "BBB") in found
-    assert (changes(platform)[-1]["result"], changes(platform)[-1]["text"]) == ("done", "2 organisations are on board: AAA, BBB")
-    assert changes(platform)[0]["reason"] == "agreed on Monday"
-    platform.run("rollback_wave", wave=1)
-    assert (changes(platform)[-1]["kind"], changes(platform)[-1]["result"]) == ("wave_back", "done")
-    assert not (platform.place / "db1" / "lock.json").exists()
+    assert (changes(on_board)[-1]["result"], changes(on_board)[-1]["text"]) == ("done", "2 organisations are on board: AAA, BBB")
+    assert changes(on_board)[0]["reason"] == "agreed on Monday"
+    on_board.run("rollback_wave", wave=1)
+    assert (changes(on_board)[-1]["kind"], changes(on_board)[-1]["result"]) == ("wave_back", "done")
+    assert not (on_board.place / "db1" / "lock.json").exists()
 
 
 def test_a_wave_that_is_stopped_or_incomplete_gives_the_lock_back_and_says_why(platform: Platform) -> None:

@@ -33,13 +33,14 @@ class Host:
 
     def action(self, check: bool = False, **arguments: Any) -> Any:
         action = object.__new__(packages.ActionModule)
-        action._task = SimpleNamespace(args=arguments, check_mode=check, async_val=0)
+        action._task = SimpleNamespace(args=arguments, check_mode=check, async_val=0, environment=[{"LANG": "C"}])
         action._low_level_execute_command = lambda *_, **__: {"stdout": self.listing}
-        action._execute_module = self.apt
+        action._execute_module = lambda **given: self.apt(action._task.environment, **given)
         action._supports_async, action._supports_check_mode = False, True
         return action
 
-    def apt(self, module_args: dict[str, Any], **_: Any) -> dict[str, Any]:
+    def apt(self, environment: list[dict[str, str]], module_args: dict[str, Any], **_: Any) -> dict[str, Any]:
+        self.environment = environment
         self.calls.append(module_args)
         return {"failed": True} if len(self.calls) <= self.failures else {"changed": True}
 
@@ -81,3 +82,9 @@ def test_other_input_is_refused_before_the_host_is_asked(arguments: dict[str, An
     with pytest.raises(AnsibleActionFail, match="packages: "):
         host.action(**arguments).run()
     assert host.calls == []
+
+
+def test_an_installation_is_not_followed_by_a_look_through_all_processes() -> None:
+    host = Host("")
+    host.action(name="acl").run()
+    assert host.environment == [{"LANG": "C"}, {"NEEDRESTART_SUSPEND": "1"}]

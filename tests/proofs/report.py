@@ -14,6 +14,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(PROJECT / "lab"))
 import hosts as hosts  # noqa: E402
+import image as image  # noqa: E402
 import lab as lab  # noqa: E402
 
 
