@@ -1,7 +1,8 @@
 """Strategy `swift`: Mitogen's linear strategy where Mitogen is installed, Ansible's own linear strategy where it is not.
 
 Both run the same tasks in the same order; Mitogen needs about a seventh of the CPU time.
-What needs no host (includes, facts that are set, assertions) runs in the main process, where stock Ansible forks one for each task and host.
+What needs no host (includes, facts that are set, assertions, a task that is skipped) runs in the main process, where stock Ansible forks one for each
+task and host.
 What Jinja has compiled in one worker, the others read from a folder of the run.
 OBCMS_STRATEGY=linear chooses the stock strategy for all of it.
 """
@@ -28,7 +29,7 @@ short_description: linear, through Mitogen where it is installed
 description:
   - Runs each task on all hosts before the next, as the linear strategy does.
   - Uses Mitogen's connection and module loading where the package is installed beside ansible-core.
-  - Runs actions that only compute on the controller in the main process instead of a forked one.
+  - Runs actions that only compute on the controller, and finds out that a condition skips a task, in the main process instead of a forked one.
   - Compiles each template and condition once for a run instead of once for each task and host.
   - The environment variable E(OBCMS_STRATEGY) set to V(linear) turns all of it off.
 author: the OBCMS platform team
@@ -123,10 +124,22 @@ class StrategyModule(_Base):
 
     def _queue_task(self, host: Any, task: Any, task_vars: dict[str, Any], play_context: Any) -> None:
         # A limit of time works by a signal, and repeating it would keep the other hosts waiting: both belong into a process of their own.
-        if STOCK or task.action not in HERE or task.until or task.timeout or task.async_val:
-            super()._queue_task(host, task, task_vars, play_context)
-        else:
+        computes = task.action in HERE and not (task.until or task.timeout or task.async_val)
+        if not STOCK and (computes or self._is_skipped(task, task_vars)):
             self._run_here(host, task, task_vars, play_context)
+        else:
+            super()._queue_task(host, task, task_vars, play_context)
+
+    @staticmethod
+    def _is_skipped(task: Any, task_vars: dict[str, Any]) -> bool:
+        """Whether a condition says no. A loop asks for each item, and an error is told by the process that runs the task: both are no here."""
+        if not task.when or task.loop is not None or task.loop_with:
+            return False
+        try:
+            with _task.TaskContext(task):
+                return not task._resolve_conditional(task.when, task_vars)
+        except Exception:
+            return False
 
     def _run_here(self, host: Any, task: Any, task_vars: dict[str, Any], play_context: Any) -> None:
         """What a worker process does with a task (ansible.executor.process.worker), on copies, since these are not thrown away with a process."""

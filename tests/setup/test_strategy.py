@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
-# Output and, of each host, what `everywhere` says.
-Run = tuple[list[str], list[list[str]]]
+# Output; of each host, what `everywhere` says; the processes that asked whether a task is skipped.
+Run = tuple[list[str], list[list[str]], set[str]]
 MAIN_PROCESS = PROJECT / "tests" / "setup" / "strategy" / "play.yml"
 PLAYBOOK = """
 - hosts: all
@@ -121,7 +121,9 @@ def everywhere(place: Path, strategy: str) -> Run:
     local = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable, "place": str(place)}
     inventory.write_text(json.dumps({"all": {"hosts": {"one": {}, "two": {}, "three": {}}, "vars": local}}))
     done = played(strategy, "-i", str(inventory), str(MAIN_PROCESS), ANSIBLE_NOCOLOR="1")
-    return sorted((done.stdout + done.stderr).splitlines()), [json.loads((place / host).read_text()) for host in ("one", "two", "three")]
+    hosts = [json.loads((place / host).read_text()) for host in ("one", "two", "three")]
+    asked = {process for path in place.glob("*.skipped") for process in path.read_text().split()}
+    return sorted((done.stdout + done.stderr).splitlines()), hosts, asked
 
 
 @pytest.fixture(scope="module")
@@ -131,11 +133,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
 
 
 def test_both_end_alike(runs: dict[str, Run]) -> None:
-    (swift, _), (linear, _) = runs["swift"], runs["linear"]
+    swift, linear = runs["swift"][0], runs["linear"][0]
     # Hosts end in any order, also where one line names several.
     assert [sorted(line.replace(",", "").split()) for line in swift] == [sorted(line.replace(",", "").split()) for line in linear]
     text = "\n".join(swift)
-    for said in ("caught: three has failed", "given: one", "- b of three", "'nobody_set_this' is undefined"):
+    for said in ("caught: three has failed", "given: one", "- b of three", "'nobody_set_this' is undefined", "done: done"):
         assert said in text
     assert "a secret of" not in text
 
@@ -145,6 +147,10 @@ def test_the_main_process_sets_facts_unless_it_would_have_to_wait(runs: dict[str
     assert len(set(at_once)) == 1
     assert len({*at_once, *repeated}) == 1 + len(repeated)
     assert len({process for process, *_ in runs["linear"][1]}) == len(runs["linear"][1])
+
+
+def test_the_main_process_finds_out_what_is_skipped(runs: dict[str, Run]) -> None:
+    assert [len(runs[strategy][2]) for strategy in ("swift", "linear")] == [1, 3]
 
 
 def test_no_run_is_bound_to_one_core(runs: dict[str, Run]) -> None:
