@@ -36,7 +36,7 @@ class ActionModule(ActionBase):
         missing = [name for name in names if name not in installed(str(shown.get("stdout", "")))]
         if not missing:
             return {"changed": False, "missing": []}
-        # It looks through all processes after each installation, and nobody reads what it says: a restart is for playbooks/os_update.yml.
+        # needrestart looks through all processes after each installation, and nobody reads what it says: a restart is for playbooks/os_update.yml.
         self._task.environment = [*(self._task.environment or []), {"NEEDRESTART_SUSPEND": "1"}]
         result = self._install(missing, DAY, task_vars)
         # Lists that look fresh may be empty (a new image) or name files that the mirror has replaced. A check run cannot fetch new ones.

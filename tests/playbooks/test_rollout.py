@@ -199,24 +199,24 @@ def states(platform: Platform) -> dict[str, str]:
 
 
 def test_a_wave_comes_on_board_and_a_second_run_changes_nothing(on_board: Platform) -> None:
-    platform, text = on_board, (on_board.place / "said").read_text()
-    assert states(platform) == {"AAA": "onboarded", "BBB": "onboarded"}
+    text = (on_board.place / "said").read_text()
+    assert states(on_board) == {"AAA": "onboarded", "BBB": "onboarded"}
     assert "not another's (404)" in text
-    assert {code: moa["modules"] for code, moa in platform.state()["moas"].items()} == {"AAA": "budget,planning", "BBB": ""}
-    kinds = [(line["kind"], line.get("moa", line.get("wave")), line.get("state")) for line in platform.record()]
+    assert {code: moa["modules"] for code, moa in on_board.state()["moas"].items()} == {"AAA": "budget,planning", "BBB": ""}
+    kinds = [(line["kind"], line.get("moa", line.get("wave")), line.get("state")) for line in on_board.record()]
     assert kinds == [
         ("wave", 1, "started"), ("restore_point", 1, None), ("moa", "AAA", "onboarded"), ("moa", "BBB", "onboarded"),
         ("moa", "AAA", "proven"), ("moa", "BBB", "proven"), ("wave", 1, "complete"),
     ]  # fmt: skip
-    assert platform.record("mon1") == platform.record("backup1")
-    assert 'obcms_rollout_wave_complete{wave="1"} 1' in (platform.place / "obcms_rollout.prom").read_text()
-    report = (platform.place / "backup1" / "reports" / "wave-1.html").read_text()
+    assert on_board.record("mon1") == on_board.record("backup1")
+    assert 'obcms_rollout_wave_complete{wave="1"} 1' in (on_board.place / "obcms_rollout.prom").read_text()
+    report = (on_board.place / "backup1" / "reports" / "wave-1.html").read_text()
     assert "2 of 2 organisations on board, 3 of 3 users" in report
     assert "Restore point before-wave-1-" in report
-    assert "# Wave 1: complete" in (platform.place / "mon1" / "reports" / "wave-1.md").read_text()
-    again = platform.run("rollout_wave", wave=1)
+    assert "# Wave 1: complete" in (on_board.place / "mon1" / "reports" / "wave-1.md").read_text()
+    again = on_board.run("rollout_wave", wave=1)
     assert "changed=0" in again.partition("PLAY RECAP")[2], again
-    assert len(platform.record()) == len(kinds)
+    assert len(on_board.record()) == len(kinds)
 
 
 def test_nothing_secret_is_shown(on_board: Platform) -> None:

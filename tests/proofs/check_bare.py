@@ -30,10 +30,8 @@ def main() -> int:
     passed, untouched = Series("exit status of the playbook", 0, ""), Series("files changed or packages installed on any host", 0, "")
     notes = []
     try:
-        said = lab.play("check-bare", "site.yml", "--check", "--diff")
+        notes.append(f"It announces {lab.provision('--check', '--diff')}.")
         passed.values.append(0)
-        wanted = sum(int(line.split("changed=")[1].split()[0]) for line in said.splitlines() if " changed=" in line)
-        notes.append(f"It says that {wanted} tasks would change something on {len(names)} hosts.")
     except image.LabError as error:
         passed.values.append(1)
         passed.failures.append(str(error))
