@@ -192,14 +192,13 @@ def lab() -> None:
     verify = ["ansible-playbook", *LAB, "playbooks/verify.yml"]
     step("lab from nothing", "bin/lab", "reset")
     LAB_STANDS.set()
-    unchanged(step("site.yml again", "ansible-playbook", *LAB, "site.yml"), "site.yml again")
     step(f"deploy {NEXT_VERSION}", *deploy, f"app_version={NEXT_VERSION}")
     step(f"wave {WAVE}", "ansible-playbook", *LAB, "playbooks/rollout_wave.yml", "-e", f"wave={WAVE}")
     step("roll back the wave", *rollback, "scope=wave", "-e", f"wave={WAVE}")
     step("roll back the release", *rollback, "scope=release")
     step("verify", *verify)
     # After all that, so that it tells as well what has moved.
-    unchanged(step("site.yml in check mode", "ansible-playbook", *LAB, "site.yml", "--check", "--diff"), "site.yml in check mode")
+    unchanged(step("site.yml again", "ansible-playbook", *LAB, "site.yml"), "site.yml again")
 
 
 def lab_beside_scenarios() -> None:

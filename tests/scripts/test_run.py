@@ -167,7 +167,7 @@ def beside(monkeypatch: pytest.MonkeyPatch, folder: Path, good: bool) -> tuple[i
 def test_one_scenario_at_a_time_runs_beside_a_lab_that_stands_and_all_the_others_after_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     status, happened = beside(monkeypatch, tmp_path, good=True)
     assert status == 0
-    over = happened.index("site.yml in check mode")
+    over = happened.index("site.yml again")
     first = [number for number, what in enumerate(happened) if what.startswith("begin")]
     assert happened.index("lab from nothing") < first[0] < over < first[1]
     assert len(first) == len(list(stages.PROJECT.glob("molecule/*/molecule.yml")))
